@@ -1,0 +1,348 @@
+"""How many can look at once: a static twin over the web front, beside the same dashboard live.
+
+Viewers are clients in processes of their own with connections kept open. Each fetches the twin once
+packed and once more with its validator, as a browser does that looks again; a live dashboard is
+counted as shown when its page has come to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import importlib.util
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+from workspace_lib.settings import Settings
+from workspace_lib.views.twins import make_twins
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+VIEWERS = 100
+CLIENT_PROCESSES = 4
+LIVE_VIEWERS = 10
+PAINTS = 5
+TARGET_P95_MS = 100
+TARGET_PAINT_MS = 500
+PATIENCE_S = 120.0
+GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What the viewers of one kind met."""
+
+    times_ms: list[float]
+    errors: int
+    bytes: int
+
+    def quantile(self, share: float) -> float:
+        """Return the time within which ``share`` of the answers came [ms]."""
+        ordered = sorted(self.times_ms) or [float("nan")]
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a server took beside time."""
+
+    memory_mb: float
+    kernels: int
+
+
+async def viewers(address: str, count: int) -> list[dict[str, Any]]:
+    """Look at a twin as ``count`` people in this process, all at once; returns what each met."""
+    parts = urlsplit(address)
+    streams = [
+        await asyncio.open_connection(parts.hostname, parts.port, limit=2**20) for _ in range(count)
+    ]
+    request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept-Encoding: gzip\r\n"
+    found: list[dict[str, Any]] = [{"errors": 0} for _ in streams]
+    contents: list[bytes] = []
+
+    async def ask(number: int, kind: str, status: bytes) -> None:
+        reader, writer = streams[number]
+        known = f"If-None-Match: {found[number]['etag']}\r\n" if kind == "again" else ""
+        began = time.perf_counter()
+        writer.write(f"{request}{known}\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+        content = await reader.readexactly(int(fields.get(b"content-length", 0)))
+        found[number][kind] = (time.perf_counter() - began) * 1000
+        found[number][f"{kind}_bytes"] = len(content)
+        found[number]["etag"] = fields.get(b"etag", b"").decode()
+        found[number]["errors"] += head.split(b" ", 2)[1] != status
+        if kind == "first":
+            contents.append(content)
+
+    await asyncio.gather(*(ask(number, "first", b"200") for number in range(count)))
+    await asyncio.gather(*(ask(number, "again", b"304") for number in range(count)))
+    for _, writer in streams:
+        writer.close()
+    # Only now, so that unpacking does not stand in the way of those who still wait.
+    for one, content in zip(found, contents, strict=True):
+        whole = content[:2] == GZIP and zlib.decompress(content, 31).endswith(b"</html>")
+        one["errors"] += not whole
+    return found
+
+
+def bench_twin(address: str) -> tuple[Fetched, Fetched]:
+    """Let all viewers in at once, from several processes; returns first and second looks."""
+    words = [sys.executable, __file__, "viewers", address, str(VIEWERS // CLIENT_PROCESSES)]
+    clients = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(CLIENT_PROCESSES)
+    ]
+    for client in clients:
+        assert client.stdout is not None
+        assert client.stdout.readline().strip() == "ready"
+    for client in clients:
+        assert client.stdin is not None
+        client.stdin.write("go\n")
+        client.stdin.flush()
+    seen = [one for client in clients for one in json.loads(client.communicate()[0])]
+    errors = sum(one["errors"] for one in seen) + VIEWERS - len(seen)
+    first, again = (
+        Fetched([one[kind] for one in seen], errors, seen[0][f"{kind}_bytes"])
+        for kind in ("first", "again")
+    )
+    return first, again
+
+
+def bench_live(address: str, token: str, process: psutil.Process) -> tuple[Fetched, Load]:
+    """Open the live dashboard as some viewers at once; kernels and memory while they look."""
+    parts = urlsplit(address)
+    most = Load(0, 0)
+    before_mb = memory_mb([process])
+    stop = threading.Event()
+    together = threading.Barrier(LIVE_VIEWERS)
+
+    def watch() -> None:
+        nonlocal most
+        while not stop.wait(0.1):
+            now = load_of(process)
+            most = Load(max(most.memory_mb, now.memory_mb), max(most.kernels, now.kernels))
+
+    def look(_: int) -> tuple[float, int, bool]:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE_S)
+        together.wait(PATIENCE_S)
+        began = time.perf_counter()
+        connection.request("GET", "/rain", headers={"Authorization": f"token {token}"})
+        answer = connection.getresponse()
+        if answer.status in (301, 302, 303):
+            place = answer.headers["Location"]
+            answer.read()
+            connection.request("GET", place, headers={"Authorization": f"token {token}"})
+            answer = connection.getresponse()
+        content = answer.read()
+        whole = answer.status == 200 and b'class="ws-figure"' in content
+        return (time.perf_counter() - began) * 1000, len(content), whole
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with ThreadPoolExecutor(LIVE_VIEWERS) as pool:
+        seen = list(pool.map(look, range(LIVE_VIEWERS)))
+    stop.set()
+    watcher.join()
+    fetched = Fetched([s[0] for s in seen], sum(not s[2] for s in seen), seen[0][1])
+    return fetched, Load(most.memory_mb - before_mb, most.kernels)
+
+
+def first_paints(address: str, program: str) -> list[float]:
+    """Return when Chromium first painted something of the page [ms], each time anew."""
+    from playwright.sync_api import sync_playwright
+
+    script = """() => new Promise(done => {
+        const seen = () => performance.getEntriesByName('first-contentful-paint')[0];
+        const look = () => seen() ? done(seen().startTime) : setTimeout(look, 20);
+        look();
+    })"""
+    found = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for _ in range(PAINTS + 1):
+            page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            page.goto(address)
+            found.append(float(page.evaluate(script)))
+            page.context.close()
+        browser.close()
+    # The first one starts Chromium's own processes.
+    return found[1:]
+
+
+def load_of(process: psutil.Process) -> Load:
+    """Return memory and kernels of a server with all its descendants."""
+    family = [process, *process.children(recursive=True)]
+    return Load(memory_mb(family), sum(is_kernel(one) for one in family))
+
+
+def processor_s(process: psutil.Process) -> float:
+    """Return the processor time a process has taken [s]."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def is_kernel(process: psutil.Process) -> bool:
+    """Return whether a process is a notebook's kernel."""
+    try:
+        return any("ipykernel" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def memory_mb(processes: Sequence[psutil.Process]) -> float:
+    """Return the memory processes hold for themselves, their share of what they have in common."""
+    total = 0.0
+    for process in processes:
+        try:
+            info = process.memory_full_info()
+        except psutil.Error:
+            continue
+        total += getattr(info, "pss", info.uss) / 1e6
+    return total
+
+
+@contextmanager
+def front_of(settings: Settings) -> Iterator[tuple[str, psutil.Process]]:
+    """Serve the site's web front in a process of its own; gives its address."""
+    words = [sys.executable, "-m", "workspace_lib.cli", "--site", str(settings.site_dir)]
+    process = subprocess.Popen(
+        [*words, "web", "--port", "0"],
+        env={**os.environ, "WORKSPACE_ROOT": str(settings.root)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1].rstrip("/"), psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def fill(folder: Path) -> tuple[ModuleType, Settings]:
+    """Make a site after ten days of work; returns the module that did, and its settings."""
+    path = REPOSITORY / "tests" / "views" / "filling.py"
+    spec = importlib.util.spec_from_file_location("filling_for_bench", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["filling_for_bench"] = module
+    spec.loader.exec_module(module)
+    return module, module.make_filled_site(folder, REPOSITORY, datetime.now(UTC)).settings
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Return how long ``act`` takes [s]."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def row(what: str, *cells: str) -> None:
+    """Print one row of the table."""
+    print(f"{what:<44}" + "".join(f"{cell:>13}" for cell in cells))
+
+
+def measured(what: str, found: Fetched, base_ms: float, load: Load | None = None) -> None:
+    """Print what the viewers of one kind met."""
+    row(
+        what,
+        f"{found.quantile(0.5):,.0f} ms",
+        f"{found.quantile(0.95):,.0f} ms",
+        f"{found.quantile(0.95) / base_ms:,.1f} x",
+        str(found.errors),
+        f"{found.bytes / 1000:,.0f} kB",
+        "" if load is None else str(load.kernels),
+    )
+
+
+def main() -> int:
+    """Measure and print the table; 1 if a target is missed."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-front-"))
+    try:
+        filling, settings = fill(folder)
+        made_s = timed(lambda: make_twins(settings, ["rain"]))
+        with front_of(settings) as (address, process):
+            twin = f"{address}/d/rain"
+            asyncio.run(viewers(twin, 1))
+            before_s = processor_s(process)
+            first, again = bench_twin(twin)
+            request_ms = (processor_s(process) - before_s) / (2 * VIEWERS) * 1000
+            load = load_of(process)
+            program = shutil.which("chromium")
+            paints = first_paints(twin, program) if program else []
+        with filling.serving(settings, folder, WORKSPACE_DASHBOARDS__MAX_KERNELS="20") as server:
+            live, live_load = bench_live(
+                server.address, server.token, psutil.Process(server.process.pid)
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return report(first, again, load, live, live_load, paints, made_s, request_ms)
+
+
+def report(
+    first: Fetched,
+    again: Fetched,
+    load: Load,
+    live: Fetched,
+    live_load: Load,
+    paints: list[float],
+    made_s: float,
+    request_ms: float,
+) -> int:
+    """Print the tables and whether the targets were met; 1 if one was not."""
+    base_ms = first.quantile(0.95)
+    row("Dashboard rain", "p50", "p95", "to the twin", "errors", "size", "kernels")
+    measured(f"twin, {VIEWERS} viewers at once", first, base_ms, load)
+    measured("  the same viewers again (If-None-Match)", again, base_ms, load)
+    measured(f"live in Voila, {LIVE_VIEWERS} viewers at once", live, base_ms, live_load)
+    print()
+    row("Processor time per request of a viewer", f"{request_ms:.2f} ms")
+    row("Memory of the web front", f"{load.memory_mb:.0f} MB")
+    row("  of it per viewer", f"{load.memory_mb / VIEWERS:.1f} MB")
+    row("Voila, more per live viewer", f"{live_load.memory_mb / LIVE_VIEWERS:.0f} MB")
+    row("Making the twin in two languages", f"{made_s:.2f} s")
+    paint_ms = statistics.median(paints) if paints else float("nan")
+    row(
+        f"First paint of the twin, median of {PAINTS}",
+        f"{paint_ms:.0f} ms" if paints else "no Chromium",
+    )
+    print()
+    checks = {
+        f"p95 of the twin under {TARGET_P95_MS} ms": base_ms < TARGET_P95_MS,
+        "no error": not first.errors and not live.errors,
+        "no kernel for the twin": load.kernels == 0,
+    }
+    if paints:
+        checks[f"first paint under {TARGET_PAINT_MS} ms"] = paint_ms < TARGET_PAINT_MS
+    for what, met in checks.items():
+        row(f"target: {what}", "met" if met else "MISSED")
+    return 0 if all(checks.values()) else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["viewers"]:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        print(json.dumps(asyncio.run(viewers(sys.argv[2], int(sys.argv[3])))))
+        sys.exit(0)
+    sys.exit(main())

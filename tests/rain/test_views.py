@@ -1,0 +1,150 @@
+"""Frames and plots: the same numbers as the analysis, units on every axis, missing shown."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workspace_lib.clock import to_us
+from workspace_lib.rain import frames, plots
+from workspace_lib.rain.analysis import US, WINDOWS_S, TipSeries, coverage_of
+from workspace_lib.rain.settings import Network
+from workspace_lib.rain.tables import rain_tips
+from workspace_lib.store.engines import Store, write
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+END = START + timedelta(days=4)
+MIN = 60 * US
+
+
+@pytest.fixture
+def series() -> dict[str, TipSeries]:
+    """Four days with a gap of six hours: a gauge with a known depth of a tip, one without."""
+    begin = to_us(START)
+    minutes = np.setdiff1d(np.arange(1, 4 * 1440 + 1), np.arange(2000, 2360))
+    wet = np.array([100, 101, 1500, 4 * 1440 - 3, 4 * 1440])
+    tips = np.array([1, 5, 2, 3, 4])
+    known = TipSeries(
+        "a", "Alpha", begin + wet * MIN, tips, coverage_of(begin + minutes * MIN), 0.2
+    )
+    unknown = TipSeries("b", "Beta", begin + wet[:2] * MIN, tips[:2], known.coverage, None)
+    return {"a": known, "b": unknown}
+
+
+def test_sums_have_a_row_per_gauge_and_window(series: dict[str, TipSeries]) -> None:
+    frame = frames.sums(series, END)
+    assert len(frame) == 2 * len(WINDOWS_S)
+    first = frame[frame["gauge"] == "a"].set_index("window")
+    assert first.loc["P5min", "tips"] == 7
+    assert first.loc["P5min", "rain_mm"] == pytest.approx(1.4)
+    assert first.loc["P72h", "tips"] == 9
+    assert first.loc["P72h", "missing_share"] == pytest.approx(360 / (72 * 60))
+    assert frame[frame["gauge"] == "b"]["rain_mm"].isna().all()
+
+
+def test_wide_sums_have_a_column_per_window_in_order(series: dict[str, TipSeries]) -> None:
+    wide = frames.wide_sums(frames.sums(series, END))
+    assert list(wide.columns) == list(WINDOWS_S)
+    assert list(wide.index) == ["Alpha", "Beta"]
+    assert wide.loc["Alpha", "P5min"] == pytest.approx(1.4)
+
+
+def test_totals_say_what_is_missing(series: dict[str, TipSeries]) -> None:
+    frame = frames.totals(series, START, END).set_index("gauge")
+    assert frame.loc["a", "tips"] == 15
+    assert frame.loc["a", "rain_mm"] == pytest.approx(3.0)
+    assert frame.loc["a", "missing_share"] == pytest.approx(360 / (4 * 1440))
+
+
+def test_the_state_of_gauges_with_and_without_rows(store: Store, network: Network) -> None:
+    row = {"gauge": "hydropolis", "t": START, "tips": 0, "battery_v": None, "file_id": 1}
+    with write(store.data) as connection:
+        connection.execute(rain_tips.insert(), row)
+    frame = frames.gauges(store, network.gauges, START + timedelta(minutes=42))
+    first, second = frame.to_dict("records")
+    assert (first["age_min"], first["last"]) == (42.0, pd.Timestamp(START))
+    assert np.isnan(first["battery_v"])
+    assert pd.isna(second["last"])
+    assert np.isnan(second["age_min"])
+    assert set(frames.GAUGES_UNITS) <= set(frame.columns)
+
+
+def test_completeness_has_a_row_per_gauge_and_day(store: Store, network: Network) -> None:
+    frame = frames.completeness(store, network.gauges, 3, END, ZoneInfo("UTC"))
+    assert len(frame) == 6
+    assert (frame["share"] == 0.0).all()
+    assert sorted(set(frame["day"])) == ["2026-11-03", "2026-11-04", "2026-11-05"]
+
+
+def axes(figure: Any) -> dict[str, Any]:
+    layout = figure.to_dict()["layout"]
+    return {name: axis for name, axis in layout.items() if "axis" in name}
+
+
+def test_bars_hang_from_the_top_and_every_axis_has_its_unit(series: dict[str, TipSeries]) -> None:
+    figure = plots.hyetograph_figure([*series.values()], START, END, bin_s=3600)
+    titles = {name: axis.get("title", {}).get("text") for name, axis in axes(figure).items()}
+    assert titles["yaxis"] == "Rain [mm per 1 h]"
+    assert titles["yaxis2"] == "Cumulative [mm]"
+    assert titles["yaxis3"] == "Rain [tips per 1 h]"
+    assert titles["xaxis2"] == "Time [UTC]"
+    high, low = axes(figure)["yaxis"]["range"]
+    assert high > 1.2
+    assert low == 0
+
+
+def test_the_figure_holds_the_numbers_of_the_analysis(series: dict[str, TipSeries]) -> None:
+    figure = plots.hyetograph_figure([series["a"]], START, END, bin_s=3600)
+    bars, line, gaps = figure.data
+    assert np.nansum(bars.y) == pytest.approx(3.0)
+    assert line.y[-1] == pytest.approx(3.0)
+    start, end = datetime(2026, 11, 2, 9, 19), datetime(2026, 11, 2, 15, 19)
+    assert list(gaps.x) == [start, start, end, end, start, None]
+    assert gaps.fillpattern.shape == "/"
+
+
+def test_texts_are_french_where_the_site_is_and_times_are_local(
+    series: dict[str, TipSeries],
+) -> None:
+    paris = ZoneInfo("Europe/Paris")
+    figure = plots.hyetograph_figure([series["b"]], START, END, zone=paris, language="fr")
+    titles = [axis.get("title", {}).get("text") for axis in axes(figure).values()]
+    assert "Pluie [basculements par 30 min]" in titles
+    assert "Heure [Europe/Paris]" in titles
+    assert figure.data[1].x[0] == datetime(2026, 11, 1, 1)
+
+
+def test_a_dry_or_empty_network_is_drawn_too() -> None:
+    nothing = TipSeries(
+        "a", "A", np.zeros(0, np.int64), np.zeros(0, np.int64), coverage_of(np.zeros(0, np.int64))
+    )
+    assert plots.hyetograph_figure([nothing], START, END).to_json()
+    assert plots.hyetograph_figure([], START, END).to_json()
+    plots.hyetograph_print([nothing], START, END).savefig(io.BytesIO())
+    plots.hyetograph_print([], START, END).savefig(io.BytesIO())
+
+
+def test_the_printed_figure_shows_the_same(series: dict[str, TipSeries]) -> None:
+    figure = plots.hyetograph_print([*series.values()], START, END, bin_s=3600)
+    rain, _, total, _ = figure.axes
+    assert rain.get_ylabel() == "Rain [mm per 1 h]"
+    assert total.get_ylabel() == "Cumulative [mm]"
+    assert figure.axes[1].get_xlabel() == "Time [UTC]"
+    bottom, top = rain.get_ylim()
+    assert bottom > top == 0
+    assert total.lines[0].get_ydata()[-1] == pytest.approx(3.0)
+    (gap,) = [patch for patch in total.patches if patch.get_hatch()]
+    assert gap.get_width() == pytest.approx(0.25)
+
+
+def test_equal_rain_makes_equal_pictures(series: dict[str, TipSeries]) -> None:
+    pictures = [io.BytesIO(), io.BytesIO()]
+    for picture in pictures:
+        plots.hyetograph_print([*series.values()], START, END).savefig(picture, format="png")
+    assert pictures[0].getvalue() == pictures[1].getvalue()

@@ -1,0 +1,42 @@
+"""A running simulator is found by name; a production site takes none."""
+
+from __future__ import annotations
+
+import pytest
+
+from workspace_lib import simulators
+from workspace_lib.errors import ConfigError
+from workspace_lib.settings import Settings
+
+
+def test_an_announced_simulator_is_found_with_its_secret(settings: Settings) -> None:
+    simulators.announce(settings, "rain", {"host": "127.0.0.1", "port": 2121}, {"PW": "made-up"})
+    assert simulators.endpoint(settings, "rain") == {"host": "127.0.0.1", "port": 2121}
+    assert simulators.secret(settings, "PW") == "made-up"
+
+
+def test_the_registry_is_for_its_owner_only(settings: Settings) -> None:
+    simulators.announce(settings, "rain", {"port": 1})
+    path = settings.outputs_dir / simulators.REGISTRY_FOLDER / "rain.json"
+    mode = path.stat().st_mode & 0o777
+    assert mode == 0o600
+
+
+def test_a_withdrawn_simulator_is_gone_and_the_error_says_how_to_start_it(
+    settings: Settings,
+) -> None:
+    simulators.announce(settings, "rain", {"port": 1})
+    simulators.withdraw(settings, "rain")
+    with pytest.raises(ConfigError, match="make run"):
+        simulators.endpoint(settings, "rain")
+
+
+def test_a_production_site_refuses_simulators_and_their_secrets(make_site) -> None:
+    demo = make_site()
+    simulators.announce(demo, "rain", {"port": 1}, {"PW": "made-up"})
+    production = make_site({"production": True})
+    with pytest.raises(ConfigError, match="production"):
+        simulators.endpoint(production, "rain")
+    with pytest.raises(ConfigError, match="production"):
+        simulators.announce(production, "rain", {"port": 2})
+    assert simulators.secret(production, "PW") is None

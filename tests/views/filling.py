@@ -1,0 +1,228 @@
+"""A site as it looks after two days of work, written by the library's own functions.
+
+Loaded by the conftest of the folders that need it; what people and devices may write is hostile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import yaml
+from sqlalchemy import insert
+
+from workspace_lib.clock import iso, to_us
+from workspace_lib.rain import frames, queries
+from workspace_lib.rain.settings import load_network
+from workspace_lib.rain.tables import rain_tips
+from workspace_lib.runs import ledger
+from workspace_lib.runs.folders import RunFolders
+from workspace_lib.runs.job_spec import JobSpec
+from workspace_lib.runs.specs import load_jobs
+from workspace_lib.runs.states import Outcome
+from workspace_lib.runs.tables import schedulers
+from workspace_lib.settings import Settings, load_settings
+from workspace_lib.store.engines import Store, write
+from workspace_lib.store.migrate import open_store
+from workspace_lib.store.publications import record, write_artefact
+
+HOSTILE = '<img src=x onerror="window.hacked=1">'
+SILENT = "Mse <b>&</b>"
+DAYS = 10
+SLOT = timedelta(minutes=15)
+SLOTS = 40
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The site, and the instant up to which it was filled."""
+
+    settings: Settings
+    now: datetime
+    last_run: str
+
+
+def make_filled_site(root: Path, repository: Path, now: datetime, language: str = "en") -> Filled:
+    """Make a site with the demo's jobs and the project's notebooks, and fill its store."""
+    folder = root / "parameters" / "plant"
+    (folder / "jobs").mkdir(parents=True)
+    for name in ("jobs", "dashboards"):
+        shutil.copytree(repository / "notebooks" / name, root / "notebooks" / name)
+    for path in (repository / "parameters" / "demo" / "jobs").glob("rain_*.yml"):
+        shutil.copy(path, folder / "jobs")
+    site = {"title": "Plant <1>", "timezone": "Europe/Paris", "language": language}
+    site |= {"sources": {"rain": {"host": "ftp.invalid"}}}
+    (folder / "site.yml").write_text(yaml.safe_dump(site))
+    gauges = [
+        {"id": "hydropolis", "name": "Hydropolis", "folder": "H", "mm_per_tip": 0.2},
+        {"id": "mse", "name": SILENT, "folder": "M", "mm_per_tip": 0.2},
+        {"id": "triolet", "name": "Triolet", "folder": "T", "mm_per_tip": 0.2},
+    ]
+    (folder / "gauges.yml").write_text(yaml.safe_dump({"gauges": gauges}))
+    settings = load_settings("plant", root=root)
+    with open_store(settings, create=True) as store:
+        _rain(store, now)
+        last = _runs(settings, store, now)
+        _scheduler(store, now)
+    return Filled(settings, now, last)
+
+
+def _rain(store: Store, now: datetime) -> None:
+    """Write a row a minute, with two storms a week and a gauge silent for the last 90 minutes."""
+    generator = np.random.default_rng(7)
+    end = to_us(now - timedelta(minutes=6)) // 60_000_000
+    minutes = np.arange(end - DAYS * 1440 - 10, end + 1)
+    since_storm = (minutes - minutes[0]) % 3300
+    for number, gauge in enumerate(("hydropolis", "mse", "triolet")):
+        wet = (since_storm > 1500 + 7 * number) & (since_storm < 1620 + 20 * number)
+        tips = np.where(wet, generator.poisson(0.8, len(minutes)), 0)
+        keep = generator.random(len(minutes)) > 0.0005
+        keep[4000 + 900 * number : 4300 + 900 * number] = False
+        if gauge == "mse":
+            keep[-90:] = False
+        rows = [
+            {"gauge": gauge, "t": int(m) * 60_000_000, "tips": int(n), "battery_v": 13.1}
+            | {"wind": 0, "file_id": 1}
+            for m, n, kept in zip(minutes, tips, keep, strict=True)
+            if kept
+        ]
+        with write(store.data) as connection:
+            connection.execute(insert(rain_tips), rows)
+
+
+def _runs(settings: Settings, store: Store, now: datetime) -> str:
+    """Write the runs of ten hours: most went well, some failed, some slots were missed."""
+    specs = load_jobs(settings).specs
+    last = ""
+    first = now - SLOT * SLOTS
+    for number in range(SLOTS + 1):
+        due = first + number * SLOT
+        fate = {7: "failed", 8: "missed", 9: "missed", 21: "lost", 30: "partial"}.get(number, "ok")
+        capture = _run(settings, store, specs["rain_capture"], due, fate, 12.0 + number % 5)
+        if capture and fate in ("ok", "partial"):
+            final = number == SLOTS
+            publish = _publish if final else None
+            after = due + timedelta(seconds=20)
+            made = _run(settings, store, specs["rain_sums"], after, "ok", 6.5, publish, slot=due)
+            last = made or last
+    return last
+
+
+def _run(
+    settings: Settings,
+    store: Store,
+    spec: JobSpec,
+    due: datetime,
+    fate: str,
+    took_s: float,
+    publish: Callable[[Settings, Store, str, datetime], None] | None = None,
+    slot: datetime | None = None,
+) -> str | None:
+    text = iso(slot or due)
+    with write(store.control) as connection:
+        if fate == "missed":
+            ledger.create_run(
+                connection, spec, text, due=due, now=due, state="skipped", cause="missed_slot"
+            )
+            return None
+        run_id = ledger.create_run(connection, spec, text, due=due, now=due)
+    assert run_id is not None
+    claim = ledger.claim_one(store, run_id, owner="scheduler@plant:1", now=due)
+    assert claim is not None
+    assert ledger.begin(store, run_id, claim.attempt, host="plant", pid=1, now=due)
+    end = due + timedelta(seconds=took_s)
+    if publish is not None:
+        publish(settings, store, run_id, due)
+    metrics = {"duration_s": took_s, "files": 9, "rows": 45, "bytes": 1600}
+    outcome = {
+        "ok": Outcome("succeeded", metrics=metrics),
+        "partial": Outcome("succeeded", partial=True, metrics=metrics),
+        "failed": Outcome("failed", "notebook_error", f"ValueError: {HOSTILE}", metrics=metrics),
+        "lost": Outcome("lost", "runner_lost", metrics={}),
+    }[fate]
+    if fate == "failed":
+        notebook = RunFolders(settings.outputs_dir, run_id, claim.attempt).notebook
+        notebook.parent.mkdir(parents=True)
+        notebook.write_text("{}")
+    assert ledger.finish(store, run_id, claim.attempt, outcome, end)
+    return run_id
+
+
+def _publish(settings: Settings, store: Store, run_id: str, now: datetime) -> None:
+    gauges = load_network(settings).gauges
+    until = queries.as_of(store, gauges)
+    since = until - timedelta(days=DAYS)
+    series = queries.tips(store, gauges, since, until)
+    found = {
+        "rain.sums": frames.sums(series, until),
+        "rain.totals": frames.totals(series, since, until),
+        "rain.gauges": frames.gauges(store, gauges, until),
+        "rain.completeness": frames.completeness(store, gauges, DAYS, until, settings.zone),
+    }
+    folder = RunFolders(settings.outputs_dir, run_id, 1).folder / "artefacts"
+    for name, frame in found.items():
+        artefact = write_artefact(
+            store.outputs, name, frame, run_id=run_id, attempt=1, folder=folder, as_of=until
+        )
+        with write(store.control) as connection:
+            record(connection, artefact, now, fresh_for_s=1800)
+
+
+def _scheduler(store: Store, now: datetime) -> None:
+    with write(store.control) as connection:
+        connection.execute(
+            insert(schedulers).values(
+                id="scheduler@plant:1", host="plant", pid=1, started_at=now - timedelta(hours=10),
+                seen_at=now - timedelta(seconds=1),
+            )
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server of dashboards."""
+
+    address: str
+    token: str
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def serving(settings: Settings, folder: Path, **environment: str) -> Iterator[Server]:
+    """Serve a site's dashboards in a process of its own, on a free port."""
+    announced = folder / f"server-{uuid.uuid4().hex[:8]}.json"
+    words = ["-m", "workspace_lib.views.voila_server", "--site", str(settings.site_dir)]
+    process = subprocess.Popen(
+        [sys.executable, *words, "--port", "0", "--announce", str(announced)],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "WORKSPACE_ROOT": str(settings.root), **environment},
+    )
+    token = uuid.uuid4().hex
+    try:
+        assert process.stdin is not None
+        process.stdin.write(f"{token}\n".encode())
+        process.stdin.close()
+        deadline = time.monotonic() + 90
+        while not announced.exists():
+            assert process.poll() is None, "the server ended"
+            assert time.monotonic() < deadline, "the server does not start"
+            time.sleep(0.05)
+        found = json.loads(announced.read_text())
+        yield Server(found["address"], token, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()

@@ -1,0 +1,1 @@
+"""`workspace doctor`: what is missing or wrong here, and what to do about it."""

@@ -1,0 +1,1 @@
+"""Rain gauges: tipping-bucket counts become calibrated series, sparse matrices and sums."""

@@ -1,0 +1,233 @@
+"""The read side of the rain wing: what notebooks and dashboards ask the store.
+
+Every function takes an open store, read-only or not, and returns plain arrays and dataclasses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from sqlalchemy import BigInteger, Connection, func, or_, select, type_coerce
+
+from workspace_lib.clock import from_us, localize, to_us
+from workspace_lib.errors import DataQualityError
+from workspace_lib.rain.analysis import JITTER, US, Coverage, Ints, TipSeries
+from workspace_lib.rain.settings import Gauge
+from workspace_lib.rain.tables import rain_conflicts, rain_issues, rain_tips
+from workspace_lib.store.engines import Store, read
+
+#: Codes of issues: rows whose stamp cannot be true, and lines that are no rows.
+SET_ASIDE = ("clock_reset", "stamp_in_future")
+BAD_LINES = (
+    "field_count",
+    "truncated_line",
+    "bad_number",
+    "stamp_out_of_range",
+    "negative_tips",
+    "nul_bytes",
+    "bad_label",
+)
+
+_stamp = type_coerce(rain_tips.c.t, BigInteger)
+
+
+@dataclass(frozen=True)
+class LastRow:
+    """The newest row of a gauge: when, its battery [V], its wind [1]."""
+
+    t: datetime
+    battery_v: float | None
+    wind: int | None
+
+
+@dataclass(frozen=True)
+class Troubles:
+    """What was not stored as a row of a gauge: conflicts, and issues by code."""
+
+    conflicts: int
+    issues: dict[str, int]
+
+
+def tips(
+    store: Store, gauges: Sequence[Gauge], t_from: datetime, t_to: datetime
+) -> dict[str, TipSeries]:
+    """Return the rain of gauges in (from, to], with its coverage, by their house names."""
+    begin, end = to_us(t_from), to_us(t_to)
+    found = {}
+    with read(store.data) as connection:
+        for gauge in gauges:
+            rows = connection.execute(
+                select(_stamp, rain_tips.c.tips)
+                .where(
+                    rain_tips.c.gauge == gauge.id,
+                    _stamp > begin,
+                    _stamp <= end,
+                    rain_tips.c.tips > 0,
+                )
+                .order_by(_stamp)
+            ).all()
+            table = np.array([tuple(row) for row in rows], dtype=np.int64).reshape(-1, 2)
+            found[gauge.id] = TipSeries(
+                gauge.id,
+                gauge.name,
+                table[:, 0],
+                table[:, 1],
+                _coverage(connection, gauge, begin, end),
+                gauge.mm_per_tip,
+            )
+    return found
+
+
+def coverage(store: Store, gauge: Gauge, t_from: datetime, t_to: datetime) -> Coverage:
+    """Return for which time in (from, to] there are rows of a gauge."""
+    with read(store.data) as connection:
+        return _coverage(connection, gauge, to_us(t_from), to_us(t_to))
+
+
+def last_rows(store: Store, gauges: Sequence[Gauge]) -> dict[str, LastRow]:
+    """Return the newest row of each gauge that has one."""
+    found = {}
+    columns = rain_tips.c
+    with read(store.data) as connection:
+        for gauge in gauges:
+            row = connection.execute(
+                select(columns.t, columns.battery_v, columns.wind)
+                .where(columns.gauge == gauge.id)
+                .order_by(columns.t.desc())
+                .limit(1)
+            ).first()
+            if row is not None:
+                found[gauge.id] = LastRow(*row)
+    return found
+
+
+def latest(store: Store, gauges: Sequence[Gauge]) -> datetime | None:
+    """Return the stamp of the newest row of the network, or None if there is none."""
+    return max((row.t for row in last_rows(store, gauges).values()), default=None)
+
+
+def as_of(store: Store, gauges: Sequence[Gauge]) -> datetime:
+    """Return up to when the network's rain is known: `latest`, which there must be.
+
+    Raises
+    ------
+    DataQualityError
+        If there is not one row yet.
+    """
+    newest = latest(store, gauges)
+    if newest is None:
+        names = ", ".join(gauge.id for gauge in gauges) or "no gauge"
+        raise DataQualityError(
+            f"There is no rain data of {names} yet.",
+            where="rain_tips",
+            fix="Run the job rain_capture, and look at its report.",
+        )
+    return newest
+
+
+def span(store: Store, gauge: Gauge) -> tuple[datetime, datetime] | None:
+    """Return the stamps of the first and the last row of a gauge, or None."""
+    with read(store.data) as connection:
+        first, last = connection.execute(
+            select(func.min(_stamp), func.max(_stamp)).where(rain_tips.c.gauge == gauge.id)
+        ).one()
+    return None if first is None else (from_us(first), from_us(last))
+
+
+def daily_completeness(
+    store: Store,
+    gauges: Sequence[Gauge],
+    days: int,
+    until: datetime,
+    zone: ZoneInfo,
+) -> dict[date, dict[str, float]]:
+    """Return for each local day which share of it has rows, by gauge, 0 to 1 [1].
+
+    Parameters
+    ----------
+    days : int
+        How many days, the last of which holds ``until``.
+    until : datetime
+        The last day is judged up to here.
+    zone : ZoneInfo
+        Whose days these are; they have 23 or 25 hours at the changes of summer time.
+    """
+    last = until.astimezone(zone).date()
+    dates = [last - timedelta(days=days - 1 - day) for day in range(days)]
+    midnights = [to_us(localize(datetime.combine(day, time()), zone)) for day in dates]
+    edges = np.array([*midnights, to_us(until)], dtype=np.int64)
+    shares: dict[date, dict[str, float]] = {day: {} for day in dates}
+    if edges[-1] == edges[-2]:  # at midnight the last day has not begun
+        edges[-1] += 1
+    with read(store.data) as connection:
+        for gauge in gauges:
+            covered = _coverage(connection, gauge, int(edges[0]), int(edges[-1]))
+            missing = covered.missing_share(edges[:-1], edges[1:]).tolist()
+            for day, share in zip(dates, missing, strict=True):
+                shares[day][gauge.id] = 1.0 - share
+    return shares
+
+
+def troubles(
+    store: Store, gauges: Sequence[Gauge], since: datetime | None = None
+) -> dict[str, Troubles]:
+    """Return what was noticed of each gauge (since an instant): conflicts and issues by code."""
+    found = {}
+    with read(store.data) as connection:
+        for gauge in gauges:
+            conflicts = select(func.count()).where(rain_conflicts.c.gauge == gauge.id)
+            issues = (
+                select(rain_issues.c.code, func.count())
+                .where(rain_issues.c.gauge == gauge.id)
+                .group_by(rain_issues.c.code)
+                .order_by(rain_issues.c.code)
+            )
+            if since is not None:
+                conflicts = conflicts.where(rain_conflicts.c.noticed >= since)
+                issues = issues.where(rain_issues.c.noticed >= since)
+            counts = {row[0]: row[1] for row in connection.execute(issues)}
+            found[gauge.id] = Troubles(connection.scalar(conflicts) or 0, counts)
+    return found
+
+
+def _coverage(connection: Connection, gauge: Gauge, begin: int, end: int) -> Coverage:
+    """Find the pauses in the database, so that a year of rows gives a handful of intervals."""
+    step = gauge.step_s * US
+    limit = int(JITTER * step)
+    rows = (
+        select(
+            _stamp.label("t"),
+            func.lag(_stamp).over(order_by=_stamp).label("before"),
+            func.lead(_stamp).over(order_by=_stamp).label("after"),
+        )
+        # Rows just outside may cover time inside, or join with rows there.
+        .where(rain_tips.c.gauge == gauge.id, _stamp > begin - limit, _stamp <= end + limit)
+        .subquery()
+    )
+    ends_of_runs = (
+        select(rows.c.t, rows.c.before, rows.c.after)
+        .where(
+            or_(
+                rows.c.before.is_(None),
+                rows.c.after.is_(None),
+                rows.c.t - rows.c.before > limit,
+                rows.c.after - rows.c.t > limit,
+            )
+        )
+        .order_by(rows.c.t)
+    )
+    starts, stops = [], []
+    for t, before, after in connection.execute(ends_of_runs):
+        if before is None or t - before > limit:
+            starts.append(t - step)
+        if after is None or after - t > limit:
+            stops.append(t)
+    return Coverage(_clip(starts, begin, end), _clip(stops, begin, end))
+
+
+def _clip(values: list[int], begin: int, end: int) -> Ints:
+    return np.clip(np.array(values, dtype=np.int64), begin, end)

@@ -1,0 +1,241 @@
+"""Settings of the rain wing: ``wings.rain`` of the site, and its list of gauges.
+
+The list is a YAML file of the site, ``gauges.yml``, so that adding a gauge changes no code::
+
+    gauges:
+      - id: hydropolis
+        name: Hydropolis
+        folder: Hydropolis
+        aliases: [Hydropol, {name: ARCHIEST, valid_from: 2022-01-01T00:00:00Z}]
+        mm_per_tip: 0.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, model_validator
+
+from workspace_lib.errors import ConfigError, ParameterError
+from workspace_lib.settings import Section, Settings
+
+#: Loggers cut their label to this many characters in the names of files.
+LABEL_LENGTH = 8
+
+
+class Alias(Section):
+    """Another name of a gauge's folder or files, for a time or for ever."""
+
+    name: str = Field(min_length=1, description="Folder, or label in the file's name.")
+    valid_from: AwareDatetime | None = Field(None, description="From this instant on.")
+    valid_to: AwareDatetime | None = Field(None, description="Before this instant.")
+
+    def holds(self, at: datetime | None) -> bool:
+        """Return whether the name meant this gauge at ``at`` (always, if the time is unknown)."""
+        if at is None:
+            return True
+        after = self.valid_from is None or at >= self.valid_from
+        return after and (self.valid_to is None or at < self.valid_to)
+
+
+def _from_text(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Gauge(Section):
+    """One tipping-bucket rain gauge."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="House name, in the store.")
+    name: str = Field(description="Name as people read it.")
+    folder: str = Field(description="Folder on the source, under its own folder.")
+    aliases: tuple[Annotated[Alias, BeforeValidator(_from_text)], ...] = Field(
+        (), description="Other names of its folder and files, with dates if they changed."
+    )
+    lat: float | None = Field(None, ge=-90, le=90, description="Latitude [deg].")
+    lon: float | None = Field(None, ge=-180, le=180, description="Longitude [deg].")
+    mm_per_tip: float | None = Field(
+        None, gt=0, description="Nominal depth of one tip [mm]; empty: unknown, tips only."
+    )
+    step_s: int = Field(60, ge=1, description="Nominal time from row to row [s].")
+
+
+class RainSettings(Section):
+    """Settings of the rain wing."""
+
+    source: str = Field("rain", description="Name of the source of raw files.")
+    gauges: str = Field("gauges.yml", description="File of the site that lists the gauges.")
+    shared_folders: tuple[str, ...] = Field(
+        (), description="Folders into which several gauges deliver; the file's label tells whose."
+    )
+    stamp: Literal["end"] = Field("end", description="A row counts the step that ends at it.")
+    first_plausible: AwareDatetime = Field(
+        datetime(2005, 1, 1, tzinfo=UTC),
+        description="Rows stamped earlier are of a clock that was reset; they are set aside.",
+    )
+    future_tolerance_s: int = Field(
+        86_400, ge=0, description="Rows stamped this long after their file was seen are set aside."
+    )
+    files_per_batch: int = Field(
+        1000, ge=1, le=4000, description="Files parsed and stored in one transaction."
+    )
+
+
+class _GaugeFile(Section):
+    gauges: tuple[Gauge, ...]
+
+    @model_validator(mode="after")
+    def _unique(self) -> _GaugeFile:
+        for what in ("id", "folder"):
+            seen: set[str] = set()
+            for gauge in self.gauges:
+                value = getattr(gauge, what)
+                if value in seen:
+                    raise ValueError(f"two gauges have the {what} {value!r}")
+                seen.add(value)
+        return self
+
+
+@dataclass(frozen=True)
+class Network:
+    """The gauges of a site, and who is meant by a folder or a file's label."""
+
+    gauges: tuple[Gauge, ...]
+    shared_folders: tuple[str, ...] = ()
+
+    def gauge(self, gauge_id: str) -> Gauge:
+        """Return the gauge of that house name.
+
+        Raises
+        ------
+        ParameterError
+            If the site has none.
+        """
+        for gauge in self.gauges:
+            if gauge.id == gauge_id:
+                return gauge
+        raise ParameterError(
+            f"The site has no rain gauge {gauge_id!r}.",
+            fix=f"Known gauges: {', '.join(gauge.id for gauge in self.gauges) or 'none'}.",
+        )
+
+    def choose(self, wanted: str | Iterable[str]) -> tuple[Gauge, ...]:
+        """Return the gauges that ``wanted`` names: ``all``, or house names (also with commas).
+
+        Raises
+        ------
+        ParameterError
+            If one of them does not exist.
+        """
+        names = split_names(wanted)
+        if names == ["all"]:
+            return self.gauges
+        return tuple(self.gauge(name) for name in names)
+
+    def by_folder(self, folder: str, at: datetime | None) -> Gauge | None:
+        """Return the gauge whose folder holds ``folder`` (the deepest one), or None."""
+        found: tuple[int, Gauge] | None = None
+        for gauge in self.gauges:
+            names = [gauge.folder] + [a.name for a in gauge.aliases if a.holds(at)]
+            for name in names:
+                if _inside(folder, name) and (found is None or len(name) > found[0]):
+                    found = (len(name), gauge)
+        return found[1] if found else None
+
+    def by_label(self, label: str, at: datetime | None) -> Gauge | None:
+        """Return the gauge that the label of a file's name means at ``at``, or None.
+
+        Loggers cut the label to 8 characters; one that could mean two gauges means none.
+        """
+        meant = [
+            gauge
+            for gauge in self.gauges
+            if label in {name[:LABEL_LENGTH] for name in _label_names(gauge, at)}
+        ]
+        return meant[0] if len(meant) == 1 else None
+
+    def is_shared(self, folder: str) -> bool:
+        """Return whether several gauges deliver into ``folder``, so that the label decides."""
+        return not folder or any(_inside(folder, shared) for shared in self.shared_folders)
+
+
+def _label_names(gauge: Gauge, at: datetime | None) -> list[str]:
+    own = [gauge.name, gauge.folder.rsplit("/", 1)[-1]]
+    return own + [alias.name for alias in gauge.aliases if alias.holds(at)]
+
+
+def _inside(folder: str, parent: str) -> bool:
+    parent = parent.strip("/")
+    return folder == parent or folder.startswith(f"{parent}/")
+
+
+def split_names(wanted: str | Iterable[str]) -> list[str]:
+    """Return the names in a text with commas or in a list."""
+    parts = wanted.split(",") if isinstance(wanted, str) else wanted
+    return [part.strip() for part in parts if part.strip()]
+
+
+def load_rain(settings: Settings) -> RainSettings:
+    """Return the wing's settings of a site.
+
+    Raises
+    ------
+    ConfigError
+        If one is wrong; every wrong one is named.
+    """
+    try:
+        return RainSettings.model_validate(settings.wing("rain"))
+    except ValidationError as error:
+        raise ConfigError(
+            f"Settings of the rain wing are wrong: {_problems(error)}.",
+            where=f"{settings.site_dir / 'site.yml'}: wings.rain",
+            fix="See docs/settings.md.",
+        ) from error
+
+
+def load_network(settings: Settings) -> Network:
+    """Return the gauges of a site.
+
+    Raises
+    ------
+    ConfigError
+        If the list is missing, not YAML, or an entry is wrong; every wrong one is named.
+    """
+    rain = load_rain(settings)
+    path = settings.site_dir / rain.gauges
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The list of gauges cannot be read ({error.strerror}).",
+            where=str(path),
+            fix="Make it, with one entry per gauge: id, name, folder.",
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(
+            "The list of gauges is not valid YAML.", where=_line(path, mark and mark.line + 1)
+        ) from error
+    try:
+        return Network(_GaugeFile.model_validate(content).gauges, rain.shared_folders)
+    except ValidationError as error:
+        raise ConfigError(
+            f"The list of gauges is wrong: {_problems(error)}.",
+            where=str(path),
+            fix="See docs/rain.md.",
+        ) from error
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        ": ".join(filter(None, (".".join(map(str, found["loc"])), found["msg"])))
+        for found in error.errors()
+    )
+
+
+def _line(path: Path, line: int | None) -> str:
+    return f"{path}:{line}" if line else str(path)

@@ -1,0 +1,1 @@
+"""Runs: job files, schedule, ledger, runner, executors, services, notifications."""

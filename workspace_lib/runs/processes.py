@@ -1,0 +1,249 @@
+"""Processes: a run owns everything it starts, ends all of it, and knows what it cost.
+
+On Linux a run's parent is a subreaper: whatever the notebook starts, also through a double fork or
+in a session of its own, falls to the runner when its parent ends, so that it can be found and
+ended. Elsewhere processes are found by the run's mark in their environment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from workspace_lib.errors import ConfigError
+
+log = logging.getLogger("workspace_lib.runs.processes")
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+#: Longest path of the private folder: a UNIX socket's path may have 107 bytes.
+_LONGEST_FOLDER = 80
+_GIVE_UP_S = 10.0
+
+
+def become_subreaper() -> bool:
+    """Make this process inherit orphaned descendants; returns False where the system cannot."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int | None = None) -> bool:
+    """Have the kernel end this process at once when its parent ends (Linux; else False).
+
+    ``parent`` is the process id the caller expects: if it is gone already, this process ends now.
+    """
+    if not _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL) if hasattr(signal, "SIGKILL") else 9):
+        return False
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+    return True
+
+
+def descendants() -> list[psutil.Process]:
+    """Return the living processes below this one; reaps those of its orphans that have ended."""
+    living = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE:
+                living.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return living
+
+
+def reap_orphans(keep: Iterable[int] = ()) -> None:
+    """Collect ended orphans that fell to this process, but not the children in ``keep``."""
+    if sys.platform == "win32":
+        return
+    kept = set(keep)
+    for process in psutil.Process().children():
+        try:
+            if process.pid not in kept and process.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(process.pid, os.WNOHANG)
+        except (psutil.NoSuchProcess, ChildProcessError):
+            continue
+
+
+def marked(marks: Mapping[str, str]) -> list[psutil.Process]:
+    """Return the processes of this user whose environment holds all of ``marks``, but not this."""
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            environment = process.environ()
+        except (psutil.Error, OSError):
+            continue  # another user's, or already gone
+        if all(environment.get(name) == value for name, value in marks.items()):
+            found.append(process)
+    return found
+
+
+def end_descendants(*, grace_s: float, children: Sequence[subprocess.Popen[Any]] = ()) -> list[int]:
+    """End everything below this process; returns the process ids of what could not be ended.
+
+    ``children`` are those that somebody else here waits for: they are polled, not reaped.
+    """
+    keep = [child.pid for child in children]
+
+    def look() -> list[psutil.Process]:
+        for child in children:
+            child.poll()
+        reap_orphans(keep)
+        return descendants()
+
+    return end_all(look, grace_s=grace_s, is_over=lambda: not _has_children())
+
+
+def end_all(
+    find: Callable[[], list[psutil.Process]],
+    *,
+    grace_s: float,
+    is_over: Callable[[], bool] = lambda: True,
+) -> list[int]:
+    """End every process that ``find`` gives until it gives none: asked first, then killed.
+
+    Parameters
+    ----------
+    find : callable
+        Gives what is left; called again and again, because processes may start others meanwhile.
+    grace_s : float
+        Time between SIGTERM and SIGKILL [s].
+    is_over : callable
+        Confirms that nothing is left when ``find`` gives nothing: a list of processes is not
+        taken in one moment, and one that forks just then is in neither half of it.
+
+    Returns
+    -------
+    list of int
+        Process ids that could not be ended (of another user, or stuck in the system).
+    """
+    asked: set[int] = set()
+    start = time.monotonic()
+    while True:
+        left = find()
+        if not left and is_over():
+            return []
+        elapsed = time.monotonic() - start
+        if elapsed > grace_s + _GIVE_UP_S:
+            pids = [process.pid for process in left]
+            log.error("These processes could not be ended: %s.", pids)
+            return pids
+        for process in left:
+            try:
+                if elapsed >= grace_s:
+                    process.kill()
+                elif process.pid not in asked:
+                    asked.add(process.pid)
+                    process.terminate()
+            except psutil.Error:
+                continue  # gone, or not ours: the next look tells
+        time.sleep(0.02 if elapsed < 0.5 else 0.1)
+
+
+class TreeMeter:
+    """What this process and all below it used: CPU seconds and the peak of resident memory."""
+
+    def __init__(self) -> None:
+        self._cpu: dict[tuple[int, float], float] = {}
+        self.peak_bytes = 0
+
+    def sample(self) -> None:
+        """Look once; short peaks between two looks are missed, CPU time is not (POSIX)."""
+        total = 0
+        this = psutil.Process()
+        for process in [this, *this.children(recursive=True)]:
+            try:
+                with process.oneshot():
+                    times = process.cpu_times()
+                    self._cpu[process.pid, process.create_time()] = times.user + times.system
+                    total += process.memory_info().rss
+            except psutil.Error:
+                continue
+        self.peak_bytes = max(self.peak_bytes, total)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of everything seen or waited for [s]."""
+        seen = sum(self._cpu.values())
+        if sys.platform == "win32":
+            return seen
+        import resource
+
+        used = 0.0
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+            usage = resource.getrusage(who)
+            used += usage.ru_utime + usage.ru_stime
+        return max(seen, used)
+
+
+def private_folder(outputs: Path, run_id: str, attempt: int) -> Path:
+    """Return the path of a run's private folder for sockets: short, and the same for everyone.
+
+    A run that was killed leaves it behind; whoever cleans up after it finds it by this name.
+    """
+    base = Path(tempfile.gettempdir())
+    if os.name != "nt" and len(str(base)) > _LONGEST_FOLDER - 40:
+        base = Path("/tmp")
+    key = sha256(f"{outputs}|{run_id}|{attempt}".encode()).hexdigest()[:12]
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return base / f"workspace-{user}-{key}"
+
+
+def make_private(folder: Path) -> Path:
+    """Make ``folder`` anew so that only this user can enter it.
+
+    Raises
+    ------
+    ConfigError
+        If somebody else made something of that name.
+    """
+    remove_private(folder)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{folder} belongs to somebody else.", fix="Set TMPDIR to a folder of your own."
+        ) from error
+    return folder
+
+
+def remove_private(folder: Path) -> None:
+    """Remove a private folder, if it is ours and no link."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return
+    if folder.is_symlink() or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_children() -> bool:
+    """Whether this process has any child, living or not: the system's own, exact answer."""
+    if sys.platform == "win32":
+        return False
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _prctl(option: int, value: int) -> bool:
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.prctl(option, value, 0, 0, 0) == 0)

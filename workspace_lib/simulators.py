@@ -1,0 +1,106 @@
+"""Simulated devices: what every simulator offers, and how others find a running one.
+
+A running simulator announces its address (and the password it made up) in the folder
+``simulators`` of the site's outputs; ``simulator://NAME`` in a source's settings is looked up
+there. A site marked ``production`` refuses both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from workspace_lib.errors import ConfigError
+from workspace_lib.files import atomic_write, safe_name
+from workspace_lib.settings import Settings
+
+SCHEME = "simulator://"
+REGISTRY_FOLDER = "simulators"
+
+
+class Simulator(Protocol):
+    """A device or server that speaks real wire bytes and knows the truth of what it said."""
+
+    def start(self, port: int = 0, speed: float = 1.0) -> dict[str, Any]:
+        """Start it and return its endpoint: ``host``, ``port`` and what a client needs besides."""
+        ...
+
+    def truth(self) -> Any:
+        """Return what a faultless reader must find."""
+        ...
+
+    def stop(self) -> None:
+        """Stop it and give back its port."""
+        ...
+
+
+def announce(
+    settings: Settings, name: str, endpoint: dict[str, Any], secrets: dict[str, str] | None = None
+) -> None:
+    """Make a running simulator known to the site under ``name``.
+
+    Raises
+    ------
+    ConfigError
+        If the site is marked ``production``.
+    """
+    refuse_in_production(settings)
+    entry = {"endpoint": endpoint, "secrets": secrets or {}, "pid": os.getpid()}
+    content = json.dumps(entry, indent=2).encode()
+    atomic_write(_path(settings, name), content, durable=False, private=True)
+
+
+def withdraw(settings: Settings, name: str) -> None:
+    """Take a simulator that stopped out of the registry."""
+    _path(settings, name).unlink(missing_ok=True)
+
+
+def endpoint(settings: Settings, name: str) -> dict[str, Any]:
+    """Return the endpoint of the running simulator ``name``.
+
+    Raises
+    ------
+    ConfigError
+        If none of that name was announced, or the site is marked ``production``.
+    """
+    refuse_in_production(settings)
+    path = _path(settings, name)
+    if not path.exists():
+        raise ConfigError(
+            f"No simulator {name!r} is running for the site {settings.site_name}.",
+            fix=f"Start it: make run, or: workspace simulate {name}.",
+        )
+    found: dict[str, Any] = _read(path)["endpoint"]
+    return found
+
+
+def secret(settings: Settings, name: str) -> str | None:
+    """Return the demo secret ``name`` of a running simulator, or None."""
+    if settings.production:
+        return None
+    for path in sorted((settings.outputs_dir / REGISTRY_FOLDER).glob("*.json")):
+        secrets = _read(path)["secrets"]
+        if name in secrets:
+            return str(secrets[name])
+    return None
+
+
+def refuse_in_production(settings: Settings) -> None:
+    """Raise ConfigError if the site is marked ``production``."""
+    if settings.production:
+        raise ConfigError(
+            f"The site {settings.site_name} is marked production and takes no simulator.",
+            where=str(settings.site_dir),
+            fix="Point the source at the real device.",
+        )
+
+
+def _path(settings: Settings, name: str) -> Path:
+    return settings.outputs_dir / REGISTRY_FOLDER / f"{safe_name(name)}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

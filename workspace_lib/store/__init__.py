@@ -1,0 +1,1 @@
+"""The store: two databases, the raw archive, samples, publications. Knows no wing and no device."""

@@ -1,0 +1,1 @@
+"""Transports: bytes in and out of devices and servers. No domain knowledge."""

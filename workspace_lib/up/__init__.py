@@ -1,0 +1,1 @@
+"""The whole workspace under one command: simulators, jobs, scheduler, dashboards, web front."""

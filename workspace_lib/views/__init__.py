@@ -1,0 +1,1 @@
+"""Views: the building blocks of dashboards, and the server that shows them."""

@@ -1,0 +1,1 @@
+"""Panels of each dashboard: functions of the board that its notebook names and lays out."""

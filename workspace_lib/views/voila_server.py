@@ -1,0 +1,301 @@
+"""The server of live dashboards: Voila on its own, with its own token, showing nothing but them.
+
+Its root holds the dashboards' notebooks only; kernels get no secrets, talk over local sockets where
+the system has them, and end when nobody needs them. Run it with ``workspace dashboards``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jupyter_core.utils import run_sync
+from jupyter_server.utils import url_path_join
+from tornado import httpserver, ioloop, netutil, web
+from traitlets.config import Config
+from voila.app import Voila
+from voila.static_file_handler import TemplateStaticFileHandler
+from voila.tornado.handler import TornadoVoilaHandler
+from voila.tornado.treehandler import TornadoVoilaTreeHandler
+
+from workspace_lib import secrets
+from workspace_lib.errors import ConfigError
+from workspace_lib.files import atomic_write
+from workspace_lib.settings import Settings
+from workspace_lib.views.access import address, kernel_environment
+from workspace_lib.views.site import Site
+from workspace_lib.views.texts import Texts
+from workspace_lib.views.voila_pages import (
+    BoardHandler,
+    GalleryHandler,
+    HealthHandler,
+    LoginHandler,
+    MissingHandler,
+    ShortHandler,
+)
+
+log = logging.getLogger(__name__)
+
+#: Ports tried after the configured one before any free one is taken.
+NEXT_PORTS = 20
+CELL_TIMEOUT_S = 120
+# Nothing may come from another machine, whatever a device wrote into a name. Widgets compile code.
+CONTENT_SECURITY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' ws: wss:",
+        "frame-ancestors 'self'",
+        "base-uri 'self'",
+        "form-action 'self'",
+    )
+)
+#: A kernel that vanishes while all are ended makes that fail; the next try finds the others.
+STOP_TRIES = 5
+
+
+def serve(
+    settings: Settings,
+    token: str,
+    *,
+    port: int | None = None,
+    announce: Path | None = None,
+    listening: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve the dashboards until SIGTERM or Ctrl-C; this process keeps no secret but the token.
+
+    Parameters
+    ----------
+    port : int, optional
+        In place of the configured one; a taken one gives way to the next free one.
+    announce : Path, optional
+        File that gets address and port once the server listens.
+    listening : callable, optional
+        Told the address then.
+
+    Raises
+    ------
+    ConfigError
+        If there are no dashboards to show.
+    """
+    folder = settings.notebooks_dir / "dashboards"
+    if not folder.is_dir():
+        raise ConfigError(
+            "There are no dashboards to show.", where=str(folder), fix="Run it in the workspace."
+        )
+    clean = kernel_environment(settings, os.environ)
+    os.environ.clear()
+    os.environ.update(clean)
+    app = DashboardServer(config=_config(settings, folder, token, port))
+    app.workspace_settings = settings
+    app.announce, app.listening = announce, listening
+    app.initialize([])
+    app.start()
+
+
+class DashboardServer(Voila):  # type: ignore[misc]
+    """Voila with our pages in place of its tree, and nothing else of it exposed."""
+
+    workspace_settings: Settings
+    port: int
+    #: Heartbeats (one in ten seconds) after which a page that says nothing else is given up.
+    workspace_patience: int = CELL_TIMEOUT_S // 10 + 3
+    announce: Path | None = None
+    listening: Callable[[str], None]
+
+    def init_settings(self) -> dict[str, Any]:
+        """Return the web application's settings, with ours added."""
+        found: dict[str, Any] = super().init_settings()
+        settings = self.workspace_settings
+        site = Site(
+            title=settings.title or settings.site_name,
+            texts=Texts(settings.language, settings.zone),
+            folder=Path(self.root_dir),
+            plotly=f"/voila/plotly/plotly.min.js?v={version('plotly')}",
+        )
+        self.voila_configuration.config.VoilaConfiguration.resources = {
+            "workspace": site.resources()
+        }
+        self.identity_provider.login_handler_class = LoginHandler
+        return found | {
+            "workspace_site": site,
+            "workspace_max_kernels": settings.dashboards.max_kernels,
+            "workspace_starting": set(),
+            "workspace_patience": self.workspace_patience,
+            "headers": {
+                "Content-Security-Policy": CONTENT_SECURITY,
+                "Referrer-Policy": "same-origin",
+                "X-Frame-Options": "SAMEORIGIN",
+            },
+            "default_handler_class": MissingHandler,
+        }
+
+    def init_handlers(self) -> list[Any]:
+        """Return Voila's routes, without its tree, its contents and its files."""
+        hidden = (TornadoVoilaHandler, TornadoVoilaTreeHandler)
+        kept = [
+            handler
+            for handler in super().init_handlers()
+            if not issubclass(handler[1], hidden)
+            and not any(part in handler[0] for part in ("/voila/files/", "/api/contents"))
+            and handler[1] is not TemplateStaticFileHandler
+        ]
+        arguments = {
+            "template_paths": self.template_paths,
+            "config": self.config,
+            "voila_configuration": self.voila_configuration,
+        }
+        base = self.server_url
+        return [
+            (base, GalleryHandler),
+            (url_path_join(base, r"/health"), HealthHandler),
+            (url_path_join(base, r"/voila/render/([\w.-]+)"), BoardHandler, arguments),
+            (
+                url_path_join(base, r"/voila/plotly/(plotly\.min\.js)"),
+                web.StaticFileHandler,
+                {"path": str(_plotly_folder())},
+            ),
+            (
+                # Voila's own pattern lets paths through that its handler fails at.
+                url_path_join(base, r"/voila/templates/([\w.-]+/static/.+)"),
+                TemplateStaticFileHandler,
+            ),
+            *kept,
+            (url_path_join(base, r"/([A-Za-z][\w-]*)"), ShortHandler),
+        ]
+
+    def listen(self) -> None:
+        """Listen on the configured port, else on the next free one, and say where."""
+        wanted: int = self.port
+        sockets = bind(self.ip, wanted)
+        self.port = sockets[0].getsockname()[1]
+        server = httpserver.HTTPServer(self.app)
+        server.add_sockets(sockets)
+        where = address(self.ip, self.port)
+        if wanted not in (0, self.port):
+            log.warning("Port %d is taken; the dashboards are on port %d.", wanted, self.port)
+        log.info("Dashboards are served on %s", where)
+        if self.announce is not None:
+            content = {"address": where, "port": self.port, "pid": os.getpid()}
+            atomic_write(self.announce, json.dumps(content).encode(), durable=False)
+        self.listening(where)
+        self.ioloop = ioloop.IOLoop.current()
+        signal.signal(signal.SIGTERM, self._handle_signal_stop)
+        signal.signal(signal.SIGINT, self._handle_signal_stop)
+        try:
+            self.ioloop.start()
+        finally:
+            server.stop()
+            self.stop()
+
+    def stop(self) -> None:
+        """End all kernels; one that its page ends in the same moment is no fault."""
+        shutil.rmtree(self.connection_dir, ignore_errors=True)
+        for _ in range(STOP_TRIES):
+            try:
+                run_sync(self.kernel_manager.shutdown_all)()
+            except web.HTTPError as error:
+                if error.status_code != HTTPStatus.NOT_FOUND:
+                    raise
+            if not self.kernel_manager.list_kernel_ids():
+                return
+
+
+def bind(host: str, port: int) -> list[Any]:
+    """Return sockets listening on ``port``, on one of the next, or on any free one.
+
+    Raises
+    ------
+    ConfigError
+        If the host is no address of this machine.
+    """
+    tries = [*range(port, min(port + NEXT_PORTS, 65_536)), 0] if port else [0]
+    error: OSError | None = None
+    for number in tries:
+        try:
+            return netutil.bind_sockets(number, address=host or None)
+        except OSError as failure:
+            error = failure
+    raise ConfigError(
+        f"The dashboards cannot listen on {host!r} ({error}).",
+        fix="Set dashboards.host to an address of this machine.",
+    )
+
+
+def _config(settings: Settings, folder: Path, token: str, port: int | None) -> Config:
+    config = Config()
+    dashboards = settings.dashboards
+    config.Voila.ip = dashboards.host
+    config.Voila.port = dashboards.port if port is None else port
+    config.Voila.open_browser = False
+    config.Voila.root_dir = str(folder)
+    config.Voila.token = token
+    # Another Voila's configuration on this machine must not open what is closed here.
+    config.Voila.config_file_paths = []
+    config.Voila.log_level = logging.WARNING
+    config.Voila.connection_dir_root = _short_folder()
+    config.VoilaConfiguration.template = "workspace"
+    config.VoilaConfiguration.allow_template_override = "NO"
+    config.VoilaConfiguration.allow_theme_override = "NO"
+    config.VoilaConfiguration.show_tracebacks = False
+    config.VoilaConfiguration.strip_sources = True
+    config.VoilaConfiguration.extension_denylist = ["@jupyterlab/scheduler"]
+    config.VoilaExecutor.timeout = CELL_TIMEOUT_S
+    config.MappingKernelManager.cull_idle_timeout = dashboards.cull_idle_s
+    config.MappingKernelManager.cull_interval = min(30, dashboards.cull_idle_s)
+    # The page says that its session ended; without this a wall screen would keep a kernel for ever.
+    config.MappingKernelManager.cull_connected = True
+    if sys.platform != "win32":
+        config.KernelManager.transport = "ipc"
+    return config
+
+
+def _short_folder() -> str:
+    """Return a folder whose sockets' paths stay under the system's limit of about 100 bytes."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) < 40 or sys.platform == "win32" else "/tmp"
+
+
+def _plotly_folder() -> Path:
+    import plotly
+
+    return Path(plotly.__file__).parent / "package_data"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the dashboards as a part of ``workspace up``; the token comes by standard input."""
+    import argparse
+
+    from workspace_lib.logs import set_up_logging
+    from workspace_lib.settings import load_settings
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--site", required=True)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--announce", type=Path)
+    options = parser.parse_args(arguments)
+    settings = load_settings(options.site)
+    set_up_logging(settings, console=False)
+    token = sys.stdin.readline().strip()
+    if not token:
+        raise ConfigError("No token was given.", fix="Use: workspace dashboards.")
+    secrets.remember(token)
+    serve(settings, token, port=options.port, announce=options.announce)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The web front: one door for people, one API for programs."""

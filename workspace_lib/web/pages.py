@@ -1,0 +1,368 @@
+"""Pages for people: the gallery, static twins, output notebooks, log-in, the API's description."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from datetime import datetime
+from functools import cache, lru_cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from workspace_lib.clock import Clock, parse_instant
+from workspace_lib.runs.folders import RunFolders
+from workspace_lib.runs.ledger_queries import get_run
+from workspace_lib.settings import Settings
+from workspace_lib.store.engines import Store
+from workspace_lib.views.blocks import Freshness, age, badge, card, cards, when
+from workspace_lib.views.html import Html, tag
+from workspace_lib.views.site import Site
+from workspace_lib.views.texts import Language, Texts, languages
+from workspace_lib.views.twins import Twin, find_twin, script_hash, site_of, twin_path
+from workspace_lib.web.access import COOKIE, Visitor, client_address, page_reader
+from workspace_lib.web.downloads import etag_of, matches, not_modified, send_file
+from workspace_lib.web.limits import RateLimiter
+from workspace_lib.web.problems import Refusal
+from workspace_lib.web.tokens import find_token
+
+router = APIRouter(include_in_schema=False)
+
+SWAGGER = Path(__file__).parent / "vendor" / "swagger-ui"
+_SWAGGER_FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+_DAYS_LOGGED_IN = 30
+#: Each language in its own words, so that whoever needs it can read it.
+_LANGUAGE_NAMES = {"en": "English", "fr": "Français"}
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
+_REVALIDATE = "private, no-cache"
+
+
+@router.get("/")
+def gallery(request: Request, visitor: Visitor) -> HTMLResponse:
+    """Show every dashboard with the age and state of its data."""
+    settings, site = _settings(request), _site(request)
+    texts, now = site.texts, _now(request)
+    live = _live_address(settings)
+    tiles = []
+    for name, title in site.boards().items():
+        key = f"board.{name}.about"
+        twin = find_twin(settings, name, texts.language)
+        tiles.append(
+            card(
+                title,
+                tag("p", texts(key) if texts.has(key) else "", class_="ws-note"),
+                state=_state(site, twin, now),
+                note=_note(site, twin, now, f"{live}/{name}" if live else None),
+                link=f"/d/{name}",
+                word=True,
+            )
+        )
+    head = tag("header", tag("h1", texts("page.boards")), class_="ws-head")
+    main = tag("main", head, tag("div", cards(*tiles), class_="ws-gallery"), class_="ws-main")
+    foot = _foot(texts, logged_in=COOKIE in request.cookies)
+    page = site.document(texts("page.boards"), site.bar(), main, foot, refresh_s=60)
+    return _page(page)
+
+
+@router.api_route("/d/{name}", methods=["GET", "HEAD"])
+async def dashboard(request: Request, visitor: Visitor, name: str) -> Response:
+    """Send a dashboard's twin: one file, packed where the browser takes that.
+
+    It waits for nothing but small local files, so it runs without a thread of its own.
+    """
+    settings, site = _settings(request), _site(request)
+    texts = site.texts
+    if not site.has(name):
+        return _sentence(site, "page.missing_title", "page.missing", HTTPStatus.NOT_FOUND)
+    twin = find_twin(settings, name, texts.language)
+    if twin is None:
+        return _page(
+            site.sentence(site.board_title(name), texts("front.no_twin"), refresh_s=15),
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        )
+    etag = etag_of(twin.sha256)
+    if matches(request, etag):
+        answer = not_modified(etag, _REVALIDATE)
+    else:
+        path = twin_path(settings, name, texts.language)
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        content = _content(path.with_suffix(".html.gz"), twin.sha256)
+        answer = Response(
+            content if packed else gzip.decompress(content),
+            media_type="text/html; charset=utf-8",
+            headers={"ETag": etag, "Cache-Control": _REVALIDATE, "Vary": "Accept-Encoding, Cookie"},
+        )
+        if packed:
+            answer.headers["Content-Encoding"] = "gzip"
+    answer.headers["X-Workspace-Made"] = twin.made
+    answer.headers["Content-Security-Policy"] = _policy(f"'{twin.script_hash}' blob:")
+    return answer
+
+
+@router.get("/runs/{run_id}/notebook")
+def output_notebook(request: Request, visitor: Visitor, run_id: str) -> Response:
+    """Show the output notebook of a run's newest attempt, cleaned; needs the scope read."""
+    from workspace_lib.web.notebooks import notebook_html
+
+    page_reader(visitor)
+    site, settings = _site(request), _settings(request)
+    run = get_run(_store(request), run_id) if _RUN.fullmatch(run_id) else None
+    if run is None:
+        return _sentence(site, "page.missing_title", "page.missing", HTTPStatus.NOT_FOUND)
+    path = RunFolders(settings.outputs_dir, run.id, run.attempt).notebook
+    if not path.is_file():
+        return _sentence(site, "front.no_notebook_title", "front.no_notebook", HTTPStatus.NOT_FOUND)
+    title = f"{run.job} · {run.slot}"
+    text = tag("section", Html(notebook_html(path)), class_="ws-text ws-notebook")
+    head = tag("header", tag("h1", run.job), tag("p", tag("code", run.id)), class_="ws-head")
+    return _page(site.document(title, site.bar(), tag("main", head, text, class_="ws-main")))
+
+
+@router.get("/login")
+def login_page(request: Request) -> HTMLResponse:
+    """Ask for a token."""
+    return _login(_site(request), _next(request.query_params.get("next")))
+
+
+@router.post("/login")
+async def login(request: Request) -> Response:
+    """Take a token into a cookie that scripts cannot read and other sites cannot send."""
+    form = parse_qs((await request.body()).decode("utf-8", "replace"))
+    target = _next(form.get("next", [None])[0])
+    limiter: RateLimiter = request.app.state.limiter
+    address = client_address(request)
+    verdict = limiter.peek("logins", address)
+    if not verdict.allowed:
+        raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "Too many wrong tokens.", verdict.headers)
+    presented = form.get("token", [""])[0].strip()
+    if find_token(_store(request), presented, now=_now(request)) is None:
+        limiter.hit("logins", address)
+        return _login(_site(request), target, wrong=True)
+    answer = RedirectResponse(target, HTTPStatus.SEE_OTHER)
+    answer.set_cookie(
+        COOKIE,
+        presented,
+        max_age=_DAYS_LOGGED_IN * 86_400,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/logout")
+def logout() -> Response:
+    """Forget the token of this browser."""
+    answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@router.get("/language/{language}")
+def choose_language(request: Request, language: str) -> Response:
+    """Remember the reader's language and go back."""
+    came = urlsplit(request.headers.get("referer", "/"))
+    target = _next(f"{came.path}?{came.query}" if came.query else came.path)
+    answer = RedirectResponse(target, HTTPStatus.SEE_OTHER)
+    if language in languages():
+        answer.set_cookie("workspace_language", language, max_age=365 * 86_400, samesite="lax")
+    return answer
+
+
+@router.get("/docs")
+def api_docs(request: Request, visitor: Visitor) -> HTMLResponse:
+    """Show the API's description, from files that came along."""
+    title = f"API · {_site(request).title}"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("title", title),
+        # An empty one, or the browser asks for an icon that is not there.
+        tag("link", rel="icon", href="data:,"),
+        tag("link", rel="stylesheet", href="/docs/swagger-ui.css"),
+    )
+    body = tag(
+        "body",
+        tag("div", id="swagger-ui"),
+        tag("script", src="/docs/swagger-ui-bundle.js"),
+        tag("script", src="/docs/start.js"),
+    )
+    return HTMLResponse("<!DOCTYPE html>" + tag("html", head, body, lang="en").markup)
+
+
+@router.get("/docs/start.js")
+def api_docs_start() -> Response:
+    """Start the description page."""
+    address = json.dumps("/api/v1/openapi.json")
+    script = f'SwaggerUIBundle({{url: {address}, dom_id: "#swagger-ui", deepLinking: true}});'
+    return Response(script, media_type="text/javascript")
+
+
+@router.get("/docs/{name}")
+def api_docs_file(request: Request, name: str) -> Response:
+    """Send a file of the description page."""
+    if name not in _SWAGGER_FILES:
+        raise Refusal(HTTPStatus.NOT_FOUND, "There is no such file.")
+    path = SWAGGER / name
+    return send_file(
+        request, path, content_hash=_hash(path), media_type=_SWAGGER_FILES[name],
+        cache_control="public, max-age=86400",
+    )  # fmt: skip
+
+
+def refusal(request: Request, status: HTTPStatus, detail: str) -> Response | None:
+    """Return what a person's browser is shown instead of a page; None where a program asks."""
+    path = request.url.path
+    if path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        return None
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer: Response = RedirectResponse(f"/login?next={quote(path)}", HTTPStatus.SEE_OTHER)
+        answer.delete_cookie(COOKIE)
+        return answer
+    site = _site(request)
+    if status == HTTPStatus.NOT_FOUND:
+        return _sentence(site, "page.missing_title", "page.missing", status)
+    return _page(site.sentence(status.phrase, detail), status)
+
+
+def _state(site: Site, twin: Twin | None, now: datetime) -> Html:
+    if twin is None:
+        return badge(site.texts, "unknown", site.texts("front.not_made"))
+    if twin.stale_at is not None and now >= parse_instant(twin.stale_at):
+        return badge(site.texts, "stale")
+    if twin.as_of is None:
+        return badge(site.texts, "good", site.texts("front.made"))
+    return badge(site.texts, "good", site.texts("state.fresh"))
+
+
+def _note(site: Site, twin: Twin | None, now: datetime, live: str | None) -> Html:
+    parts: list[Html] = []
+    if twin is not None:
+        shown = Freshness(parse_instant(twin.as_of or twin.made))
+        parts.append(
+            tag(
+                "span",
+                site.texts("as_of.data" if twin.as_of else "as_of.live"),
+                " ",
+                tag("strong", when(site.texts, shown.as_of, now)),
+                " ",
+                age(site.texts, shown.as_of, now),
+            )
+        )
+    if live is not None:
+        parts.append(tag("a", site.texts("front.explore"), href=live, class_="ws-explore"))
+    return tag("div", parts, class_="ws-tile-foot")
+
+
+def _foot(texts: Texts, *, logged_in: bool, inside: bool = True) -> Html:
+    """Return what stands under a page of the front: the languages, the API, the way out."""
+    links = [
+        tag("a", name, href=f"/language/{language}", lang=language, hreflang=language)
+        for language, name in _LANGUAGE_NAMES.items()
+        if language != texts.language
+    ]
+    api = tag("a", texts("front.api"), href="/docs") if inside else None
+    out = tag(
+        "form",
+        tag("button", texts("front.log_out"), type="submit", class_="ws-plain-button"),
+        method="post",
+        action="/logout",
+    )
+    return tag("footer", links, api, out if logged_in else None, class_="ws-front-foot")
+
+
+def _login(site: Site, target: str, *, wrong: bool = False) -> HTMLResponse:
+    texts = site.texts
+    form = tag(
+        "form",
+        tag("input", type="hidden", name="next", value=target),
+        tag(
+            "label",
+            texts("page.token"),
+            tag("input", type="password", name="token", autofocus=True, required=True),
+        ),
+        tag("button", texts("page.enter"), class_="ws-button", type="submit"),
+        method="post",
+        action="/login",
+    )
+    mark = badge(texts, "bad", texts("page.login_wrong")) if wrong else None
+    title = texts("page.login_title")
+    foot = _foot(texts, logged_in=False, inside=False)
+    inner = tag("main", tag("p", site.title, class_="ws-note"), tag("h1", title),
+                tag("p", texts("front.login")), mark, form, foot,
+                class_="ws-simple")  # fmt: skip
+    status = HTTPStatus.UNAUTHORIZED if wrong else HTTPStatus.OK
+    return _page(site.document(title, inner), status)
+
+
+def _sentence(site: Site, title: str, text: str, status: HTTPStatus) -> HTMLResponse:
+    return _page(site.sentence(site.texts(title), site.texts(text)), status)
+
+
+def _page(html: str, status: HTTPStatus = HTTPStatus.OK) -> HTMLResponse:
+    policy = _policy(f"'{script_hash()}'")
+    return HTMLResponse(html, status, headers={"Content-Security-Policy": policy})
+
+
+def _policy(scripts: str) -> str:
+    return (
+        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    )
+
+
+def _next(target: str | None) -> str:
+    """Return where to go after logging in: a path of this server, never another one."""
+    if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
+        return "/"
+    return target
+
+
+def _site(request: Request) -> Site:
+    wanted = request.cookies.get("workspace_language")
+    language: Language | None = wanted if wanted in languages() else None  # type: ignore[assignment]
+    return site_of(_settings(request), language)
+
+
+def _live_address(settings: Settings) -> str | None:
+    """Return the address of the live dashboards without its token, if they run."""
+    path = settings.outputs_dir / "dashboards" / "server.json"
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))["address"]
+    except (OSError, ValueError, KeyError):
+        return None
+    parts = urlsplit(str(found))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path, content_hash: str) -> bytes:
+    """Return a twin's packed content; a new twin has a new hash and so is read anew."""
+    return path.read_bytes()
+
+
+@cache
+def _hash(path: Path) -> str:
+    from workspace_lib.files import sha256_file
+
+    return sha256_file(path)
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+def _now(request: Request) -> datetime:
+    clock: Clock = request.app.state.clock
+    return clock.now()
