@@ -31,6 +31,7 @@ from voila.tornado.treehandler import TornadoVoilaTreeHandler
 from workspace_lib import secrets
 from workspace_lib.errors import ConfigError
 from workspace_lib.files import atomic_write
+from workspace_lib.runs.processes import end_descendants
 from workspace_lib.settings import Settings
 from workspace_lib.views.access import address, kernel_environment
 from workspace_lib.views.site import Site
@@ -65,6 +66,8 @@ CONTENT_SECURITY = "; ".join(
 )
 #: A kernel that vanishes while all are ended makes that fail; the next try finds the others.
 STOP_TRIES = 5
+#: What a kernel gets to end by itself, once asked.
+KERNEL_GRACE_S = 5.0
 
 
 def serve(
@@ -202,8 +205,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
             self.stop()
 
     def stop(self) -> None:
-        """End all kernels; one that its page ends in the same moment is no fault."""
-        shutil.rmtree(self.connection_dir, ignore_errors=True)
+        """End all kernels, also one that is only starting, then remove their folder."""
         for _ in range(STOP_TRIES):
             try:
                 run_sync(self.kernel_manager.shutdown_all)()
@@ -211,7 +213,13 @@ class DashboardServer(Voila):  # type: ignore[misc]
                 if error.status_code != HTTPStatus.NOT_FOUND:
                     raise
             if not self.kernel_manager.list_kernel_ids():
-                return
+                break
+        # The manager knows no kernel whose start was cut short; this server starts nothing else.
+        left = end_descendants(grace_s=KERNEL_GRACE_S)
+        if left:
+            log.warning("These kernels could not be ended: %s", left)
+        # Last, because a kernel that still starts would write into it again.
+        shutil.rmtree(self.connection_dir, ignore_errors=True)
 
 
 def bind(host: str, port: int) -> list[Any]:
