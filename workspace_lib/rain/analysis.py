@@ -86,7 +86,9 @@ class TipSeries:
     """The rain of one gauge: stamps [µs since 1970], sorted, with their tips; and its coverage.
 
     ``t_us`` holds the rows that have tips; ``coverage`` says for which time there were rows at
-    all. ``mm_per_tip`` [mm] is the nominal depth of a tip, None where it is unknown.
+    all. ``mm_per_tip`` [mm] is the nominal depth of a tip, None where it is unknown. ``rain_mm``
+    [mm] is the calibrated depth of each row, NaN where it has none, by the ``calibration`` versions
+    named; None if nobody asked for it.
     """
 
     gauge: str
@@ -95,6 +97,8 @@ class TipSeries:
     tips: Ints
     coverage: Coverage
     mm_per_tip: float | None = None
+    rain_mm: Floats | None = None
+    calibration: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:
