@@ -11,10 +11,10 @@ from fastapi import Depends, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from workspace_lib.answers.problems import Refusal
 from workspace_lib.clock import Clock
 from workspace_lib.store.engines import Store
 from workspace_lib.web.limits import RateLimiter
-from workspace_lib.web.problems import Refusal
 from workspace_lib.web.tokens import Scope, Token, find_token
 
 COOKIE = "workspace_token"

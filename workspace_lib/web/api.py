@@ -13,46 +13,28 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, tuple_
 
-from workspace_lib.clock import Clock, to_us
+from workspace_lib.answers.downloads import FILE, send_file
+from workspace_lib.answers.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from workspace_lib.answers.problems import COMMON, NOT_FOUND, Refusal
+from workspace_lib.answers.site import now_of, store_of
+from workspace_lib.clock import to_us
 from workspace_lib.errors import PublishError
 from workspace_lib.runs.tables import job_states, runs
 from workspace_lib.store.annotations import annotate
-from workspace_lib.store.engines import Store, read, write
+from workspace_lib.store.engines import read, write
 from workspace_lib.store.publications import Published, list_published, load_published
 from workspace_lib.store.triggers import request_run
 from workspace_lib.web.access import Administrator, Reader, Writer
-from workspace_lib.web.downloads import send_file
-from workspace_lib.web.paging import Page, decode_cursor, encode_cursor
-from workspace_lib.web.problems import Refusal, responses
 from workspace_lib.web.tokens import list_tokens, revoke_token
 
-#: What any route of the API may refuse.
-COMMON = (
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-)
-NOT_FOUND = responses(HTTPStatus.NOT_FOUND)
-router = APIRouter(responses=responses(*COMMON))
+router = APIRouter(responses=COMMON)
 
-_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-#: What a route that sends a file may answer.
-FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": _BINARY, "description": "The file."},
-    206: {"content": _BINARY, "description": "A part of the file (Range)."},
-    304: {"description": "The client has it already (If-None-Match)."},
-    **responses(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
-}
 MEDIA_TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".json": "application/json",
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
-Limit = Annotated[int, Query(ge=1, le=500, description="Rows of a page.")]
-Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before.")]
 NAME = r"^[a-z][a-z0-9_]*\.[a-z0-9_]+(/[A-Za-z0-9_.-]+)?$"
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$"
 
@@ -147,7 +129,7 @@ def publications(
 ) -> Page[PublicationOut]:
     """List what is published, by name."""
     after = str(decode_cursor(cursor, str)[0]) if cursor is not None else ""
-    found = list_published(_store(request), prefix=prefix, now=_now(request))
+    found = list_published(store_of(request), prefix=prefix, now=now_of(request))
     rows = [p for p in found if p.name > after]
     more = encode_cursor(rows[limit - 1].name) if len(rows) > limit else None
     return Page(items=[_publication(p) for p in rows[:limit]], next=more)
@@ -202,7 +184,7 @@ def list_runs(
     if cursor is not None:
         due, run_id = decode_cursor(cursor, int, str)
         query = query.where(tuple_(runs.c.due_at, runs.c.id) < tuple_(due, run_id))
-    with read(_store(request).control) as connection:
+    with read(store_of(request).control) as connection:
         rows = connection.execute(query).all()
     items = [RunOut.model_validate(row._mapping, extra="ignore") for row in rows[:limit]]
     more = encode_cursor(to_us(items[-1].due_at), items[-1].id) if len(rows) > limit else None
@@ -212,7 +194,7 @@ def list_runs(
 @router.get("/runs/{run_id}", tags=["runs"], responses=NOT_FOUND)
 def run(request: Request, token: Reader, run_id: Annotated[str, Path(pattern=KEY)]) -> RunOut:
     """Describe one run."""
-    with read(_store(request).control) as connection:
+    with read(store_of(request).control) as connection:
         row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
     if row is None:
         raise Refusal(HTTPStatus.NOT_FOUND, f"There is no run {run_id}.")
@@ -224,7 +206,7 @@ def ask_for_run(
     request: Request, token: Writer, job: Annotated[str, Path(pattern=KEY)], body: RunRequest
 ) -> Accepted:
     """Ask for a run of a job; the same key twice asks once."""
-    store = _store(request)
+    store = store_of(request)
     with read(store.control) as connection:
         known = select(job_states.c.job).where(
             job_states.c.job == job, job_states.c.valid, job_states.c.present
@@ -232,15 +214,17 @@ def ask_for_run(
         if connection.execute(known).first() is None:
             raise Refusal(HTTPStatus.NOT_FOUND, f"There is no job {job}.")
     with write(store.control) as connection:
-        request_run(connection, job, body.key, parameters=body.parameters, now=_now(request))
+        request_run(connection, job, body.key, parameters=body.parameters, now=now_of(request))
     return Accepted(slot=f"event:{body.key}")
 
 
 @router.post("/annotations", tags=["annotations"], status_code=201)
 def add_annotation(request: Request, token: Writer, body: AnnotationIn) -> AnnotationOut:
     """Add an annotation; the token's name says who."""
-    with write(_store(request).control) as connection:
-        number = annotate(connection, token.name, body.target, body.kind, body.value, _now(request))
+    with write(store_of(request).control) as connection:
+        number = annotate(
+            connection, token.name, body.target, body.kind, body.value, now_of(request)
+        )
     return AnnotationOut(id=number)
 
 
@@ -256,7 +240,7 @@ def tokens(request: Request, token: Administrator) -> list[TokenOut]:
             last_used=t.last_used,
             revoked=t.revoked,
         )
-        for t in list_tokens(_store(request))
+        for t in list_tokens(store_of(request))
     ]
 
 
@@ -265,14 +249,14 @@ def delete_token(
     request: Request, token: Administrator, name: Annotated[str, Path(max_length=100)]
 ) -> Response:
     """Revoke a token at once."""
-    if not revoke_token(_store(request), name):
+    if not revoke_token(store_of(request), name):
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no token of that name.")
     return Response(status_code=204)
 
 
 def _find(request: Request, name: str) -> Published:
     try:
-        return load_published(_store(request), name, now=_now(request))
+        return load_published(store_of(request), name, now=now_of(request))
     except PublishError as error:
         raise Refusal(HTTPStatus.NOT_FOUND, f"{name} was never published.") from error
 
@@ -289,13 +273,3 @@ def _publication(found: Published) -> PublicationOut:
         sha256=str(found.manifest["sha256"]),
         bytes=int(found.manifest["bytes"]),
     )
-
-
-def _store(request: Request) -> Store:
-    store: Store = request.app.state.store
-    return store
-
-
-def _now(request: Request) -> datetime:
-    clock: Clock = request.app.state.clock
-    return clock.now()

@@ -12,10 +12,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workspace_lib import __version__
+from workspace_lib.answers import problems
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store
-from workspace_lib.web import problems
 from workspace_lib.web.access import by_method
 from workspace_lib.web.limits import RateLimiter
 from workspace_lib.web.strict import only_known_query
@@ -68,8 +68,7 @@ def create_app(settings: Settings, store: Store, *, clock: Clock = SYSTEM_CLOCK)
     app.include_router(api.router, prefix=API, dependencies=strict)
     for router in wing_routers():
         closed = [*strict, Depends(by_method)]
-        refusals = problems.responses(*api.COMMON)
-        app.include_router(router, prefix=API, dependencies=closed, responses=refusals)
+        app.include_router(router, prefix=API, dependencies=closed, responses=problems.COMMON)
     app.include_router(health.router, dependencies=strict)
     app.include_router(pages.router)
     return app

@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
+from workspace_lib.answers.problems import responses
 from workspace_lib.clock import Clock, iso
 from workspace_lib.runs.tables import runs, schedulers
 from workspace_lib.store.alarms import open_alarms
 from workspace_lib.store.engines import Store, read
 from workspace_lib.store.publications import list_published
 from workspace_lib.web.access import Reader
-from workspace_lib.web.problems import responses
 
 #: A scheduler that has not said a word for this long is taken for dead.
 SCHEDULER_SILENT = timedelta(seconds=10)

@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from workspace_lib.answers.downloads import etag_of, matches, not_modified, send_file
+from workspace_lib.answers.problems import Refusal
 from workspace_lib.clock import Clock, parse_instant
 from workspace_lib.runs.folders import RunFolders
 from workspace_lib.runs.ledger_queries import get_run
@@ -26,9 +28,7 @@ from workspace_lib.views.site import Site
 from workspace_lib.views.texts import Language, Texts, languages
 from workspace_lib.views.twins import Twin, find_twin, script_hash, site_of, twin_path
 from workspace_lib.web.access import COOKIE, Visitor, client_address, page_reader
-from workspace_lib.web.downloads import etag_of, matches, not_modified, send_file
 from workspace_lib.web.limits import RateLimiter
-from workspace_lib.web.problems import Refusal
 from workspace_lib.web.tokens import find_token
 
 router = APIRouter(include_in_schema=False)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workspace_lib.web.paging import decode_cursor, encode_cursor
-from workspace_lib.web.problems import Refusal
+from workspace_lib.answers.paging import decode_cursor, encode_cursor
+from workspace_lib.answers.problems import Refusal
 
 
 @given(st.text(max_size=30), st.integers(-(2**63), 2**63 - 1))

@@ -6,13 +6,16 @@ import base64
 import binascii
 import json
 from http import HTTPStatus
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
+from fastapi import Query
 from pydantic import BaseModel, Field
 
-from workspace_lib.web.problems import Refusal
+from workspace_lib.answers.problems import Refusal
 
 Item = TypeVar("Item")
+Limit = Annotated[int, Query(ge=1, le=500, description="Rows of a page.")]
+Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before.")]
 
 
 class Page(BaseModel, Generic[Item]):

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import FileResponse, Response
 
+from workspace_lib.answers.problems import responses
 from workspace_lib.files import safe_name
+
+_BINARY: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+#: What a route that sends a file may answer.
+FILE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": _BINARY, "description": "The file."},
+    206: {"content": _BINARY, "description": "A part of the file (Range)."},
+    304: {"description": "The client has it already (If-None-Match)."},
+    **responses(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+}
 
 
 def etag_of(content_hash: str) -> str:

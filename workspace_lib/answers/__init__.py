@@ -1,0 +1,1 @@
+"""What any route of the API answers with: problems, pages of a list, files."""
