@@ -20,6 +20,7 @@ from workspace_lib.store.engines import Store, write
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SPEC = JobSpec("job", notebook="n", schedule="0 * * * *")
 SLOTS = [NOW - timedelta(hours=hours) for hours in range(6, 0, -1)]
+WIDTHS = (("wide", 2), ("narrow", 1))
 PARIS = ZoneInfo("Europe/Paris")
 
 
@@ -148,3 +149,42 @@ def test_a_day_is_a_whole_local_day(text: str, first: str, last: str) -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(ParameterError):
         parse_edge(text, PARIS, end=False)
+
+
+def test_slots_that_depend_on_none_fan_out_and_a_live_one_needs_no_lane_of_theirs(
+    any_store: Store,
+) -> None:
+    spec = JobSpec("job", notebook="n", schedule="0 * * * *", fan_out=2)
+    jobset = JobSet({"job": spec}, (), {"job": spec.file})
+    tick(any_store, jobset, NOW - timedelta(minutes=30))
+    backfill(any_store, spec, SLOTS, "none", NOW)
+    tick(any_store, jobset, NOW)
+    claims = ledger.claim(any_store, owner="t", now=NOW, limit=9)
+    assert [claim.slot for claim in claims] == [iso(NOW), iso(SLOTS[0]), iso(SLOTS[1])]
+    ledger.begin(any_store, claims[2].run_id, 1, host="h", pid=1, now=NOW)
+    ledger.finish(any_store, claims[2].run_id, 1, Outcome("succeeded"), NOW)
+    (further,) = ledger.claim(any_store, owner="t", now=NOW, limit=9)
+    assert further.slot == iso(SLOTS[3]), "the next of the lane that is free"
+
+
+def test_the_chain_of_a_backfill_fans_out_as_its_own_job_allows(store: Store) -> None:
+    first = JobSpec("job", notebook="n", schedule="0 * * * *", fan_out=3)
+    wide, narrow = (JobSpec(name, notebook="n", on="job", fan_out=n) for name, n in WIDTHS)
+    specs = {spec.name: spec for spec in (first, wide, narrow)}
+    jobset = JobSet(specs, (), dict.fromkeys(specs, ""))
+    tick(store, jobset, NOW)
+    backfill(store, first, SLOTS[:3], "none", NOW)
+    for claim in ledger.claim(store, owner="t", now=NOW, limit=9):
+        ledger.begin(store, claim.run_id, 1, host="h", pid=1, now=NOW)
+        ledger.finish(store, claim.run_id, 1, Outcome("succeeded"), NOW)
+    tick(store, jobset, NOW)
+    claimed = [claim.job for claim in ledger.claim(store, owner="t", now=NOW, limit=9)]
+    assert sorted(claimed) == ["narrow", "wide", "wide"]
+
+
+def test_what_an_interrupted_backfill_has_left_is_found_again(store: Store) -> None:
+    left = backfill(store, SPEC, SLOTS, "none", NOW).created
+    ledger.claim(store, owner="t", now=NOW, limit=1)
+    report = backfill(store, SPEC, [*SLOTS, NOW], "none", NOW)
+    assert report.pending == left
+    assert len(report.created) == 1

@@ -16,7 +16,7 @@ from workspace_lib.errors import ParameterError
 from workspace_lib.runs.job_spec import JobSpec
 from workspace_lib.runs.ledger_entries import create_runs, requeue
 from workspace_lib.runs.schedule import due_slots, is_scheduled, root_of
-from workspace_lib.runs.states import FAILED
+from workspace_lib.runs.states import ENDED, FAILED
 from workspace_lib.runs.tables import runs
 from workspace_lib.store.engines import Store, write
 
@@ -33,11 +33,15 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class BackfillReport:
-    """How many slots there are, and the runs that are due for them: new ones and old ones anew."""
+    """How many slots there are, and the runs that are due for them: new ones and old ones anew.
+
+    ``pending`` are those that wait or go on already, such as of a backfill that was interrupted.
+    """
 
     slots: int
     created: tuple[str, ...]
     repeated: tuple[str, ...]
+    pending: tuple[str, ...] = ()
 
     @property
     def run_ids(self) -> tuple[str, ...]:
@@ -50,26 +54,36 @@ def backfill(
 ) -> BackfillReport:
     """Make the runs of ``slots`` due as ``mode`` says; a run under way is left alone.
 
-    They let scheduled runs of the job pass, run in order, and never take a published pointer from
-    something newer. Asked twice, only ``all`` does something twice.
+    They let scheduled runs of the job pass, run in order, as many at once as the job's ``fan_out``
+    allows, and never take a published pointer from something newer. Asked twice, only ``all`` does
+    something twice.
     """
     created: list[str] = []
     repeated: list[str] = []
+    pending: list[str] = []
     again = {"none": ("skipped",), "failed": ("skipped", *FAILED)}.get(mode)
     for start in range(0, len(slots), _BATCH):
         texts = [iso(slot) for slot in slots[start : start + _BATCH]]
+        lanes = {text: spec.lane(number) for number, text in enumerate(texts, start)}
         with write(store.control) as connection:
-            created += create_runs(connection, spec, texts, now=now, priority=PRIORITY)
+            created += create_runs(
+                connection, spec, texts, now=now, priority=PRIORITY, lanes=list(lanes.values())
+            )
+            new = set(created)
             existing = connection.execute(
-                select(runs.c.id, runs.c.state)
+                select(runs.c.id, runs.c.slot, runs.c.state)
                 .where(runs.c.job == spec.name, runs.c.slot.in_(texts))
                 .order_by(runs.c.slot_at)
             ).all()
             for run in existing:
                 wanted = again is None or run.state in again
-                if wanted and requeue(connection, run.id, now=now, spec=spec, priority=PRIORITY):
+                if wanted and requeue(
+                    connection, run.id, now=now, spec=spec, priority=PRIORITY, lane=lanes[run.slot]
+                ):
                     repeated.append(run.id)
-    return BackfillReport(len(slots), tuple(created), tuple(repeated))
+                elif run.state not in ENDED and run.id not in new:
+                    pending.append(run.id)
+    return BackfillReport(len(slots), tuple(created), tuple(repeated), tuple(pending))
 
 
 def backfill_slots(

@@ -163,6 +163,12 @@ class JobFile(_Strict):
     overlap: Literal["wait", "skip"] = Field(
         "wait", description="What a slot does while a run of the job goes on."
     )
+    fan_out: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Most runs of a backfill at once; above 1 only if no slot depends on another.",
+    )
     timeout: Duration = Field(3600.0, description="A run is ended after this.")
     cell_timeout: Duration | None = Field(None, description="A cell is ended after this.")
     retries: RetriesModel = Field(default_factory=RetriesModel, description="Tries after failure.")

@@ -37,7 +37,8 @@ class JobSpec:
     At most one of ``schedule`` (cron), ``every_s`` [s], ``on`` (a job) and ``service``
     (``module:function``) is set; with none of them the job runs when asked for. ``on_published``
     holds patterns of publications after which it runs as well. ``capacity`` says how many runs at
-    most may use a shared source at once.
+    most may use a shared source at once. ``fan_out`` is how many runs of a backfill may go on at
+    once: more than one only where no slot depends on another.
     """
 
     name: str
@@ -52,6 +53,7 @@ class JobSpec:
     max_catch_up: int = 100
     max_lateness_s: float = 60.0
     overlap: Overlap = "wait"
+    fan_out: int = 1
     timeout_s: float = 3600.0
     cell_timeout_s: float | None = None
     retries: Retries = field(default_factory=Retries)
@@ -64,6 +66,10 @@ class JobSpec:
     enabled: bool = True
     description: str | None = None
     file: str = ""
+
+    def lane(self, number: int) -> int:
+        """Return the lane of run ``number`` of a backfill; all its runs share few lanes in turn."""
+        return 1 + number % self.fan_out if self.fan_out > 1 else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as the ledger keeps it."""

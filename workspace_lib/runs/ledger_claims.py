@@ -34,7 +34,7 @@ def claim(
     can_start: Callable[[str, Mapping[str, Any]], bool] | None = None,
     lease_s: float = 30.0,
 ) -> list[Claim]:
-    """Claim up to ``limit`` runs of notebooks that are due, at most one of each job.
+    """Claim up to ``limit`` runs of notebooks that are due, at most one of each job and lane.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def claim_one(
 ) -> Claim | None:
     """Claim one run in one immediate transaction, or return None if it cannot run now.
 
-    It cannot when it is no longer due, when another run of its job is active, or when a device or
+    It cannot when it is no longer due, when another run of its lane is active, or when a device or
     a capacity it needs is held; after `on_busy.wait` a run that still cannot is skipped or failed.
     """
     try:
@@ -95,7 +95,9 @@ def _claim(
     run = locked(connection, run_id, skip_locked=True)
     if run is None or run.state != "due" or run.not_before > now:
         return None
-    active = select(runs.c.id).where(runs.c.job == run.job, runs.c.state.in_(ACTIVE))
+    active = select(runs.c.id).where(
+        runs.c.job == run.job, runs.c.lane == run.lane, runs.c.state.in_(ACTIVE)
+    )
     if connection.execute(active.limit(1)).first() is not None:
         return None
     check_transition(run.state, "claimed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ def create_run(
     state: State = "due",
     message: str | None = None,
     priority: int = 0,
+    lane: int = 0,
 ) -> str | None:
     """Write the run of a job for one slot and return its id, or None if there is one already.
 
@@ -41,6 +42,8 @@ def create_run(
         ``due``, or ``skipped`` for a slot that nobody will run (with its ``cause``).
     priority : int
         0 as scheduled; 1 lets scheduled runs of the job pass.
+    lane : int
+        Runs of one job and lane never overlap; 0 is the schedule's.
     """
     texts = create_runs(
         connection,
@@ -53,6 +56,7 @@ def create_run(
         state=state,
         message=message,
         priority=priority,
+        lanes=[lane],
     )
     return texts[0] if texts else None
 
@@ -69,10 +73,12 @@ def create_runs(
     state: State = "due",
     message: str | None = None,
     priority: int = 0,
+    lanes: Sequence[int] | None = None,
 ) -> list[str]:
     """Write the runs of several slots at once and return the ids of those that are new.
 
-    Without ``due`` each run of an instant is due at that instant, others now.
+    Without ``due`` each run of an instant is due at that instant, others now; without ``lanes`` all
+    are in the schedule's.
 
     Raises
     ------
@@ -97,11 +103,11 @@ def create_runs(
         "tries": 0,
     }
     rows = []
-    for slot in slots:
+    for slot, lane in zip(slots, lanes or [0] * len(slots), strict=True):
         instant = slot_instant(slot)
         planned = due or instant or now
         place = {"slot": slot, "slot_at": instant, "due_at": planned, "not_before": planned}
-        rows.append({"id": new_run_id(now), **common, **place})
+        rows.append({"id": new_run_id(now), **common, **place, "lane": lane})
     if not rows:
         return []
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
@@ -122,6 +128,7 @@ def requeue(
     spec: JobSpec | None = None,
     parameters: Mapping[str, Any] | None = None,
     priority: int = 0,
+    lane: int = 0,
 ) -> bool:
     """Make a run that has ended due again, as a new attempt; False if it has not ended.
 
@@ -147,6 +154,7 @@ def requeue(
             not_before=now,
             busy_since=None,
             priority=priority,
+            lane=lane,
             ended_at=None,
             cancel_by=None,
             cancel_at=None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select
 
 from workspace_lib.errors import ParameterError
 from workspace_lib.runs.states import ACTIVE, ENDED
@@ -194,14 +194,17 @@ def list_runs(
 
 
 def waiting_runs(store: Store, now: datetime) -> list[Waiting]:
-    """Return, for each job without an active run, the run that comes next and may start now.
+    """Return, for each lane of a job without an active run, the run that may start there now.
 
     A run that waits for its next try comes before younger ones of its job, so that slots which
     must be taken in order are.
     """
-    busy = select(runs.c.job).where(runs.c.state.in_(ACTIVE))
+    other = runs.alias()
+    busy = exists().where(
+        other.c.job == runs.c.job, other.c.lane == runs.c.lane, other.c.state.in_(ACTIVE)
+    )
     place = func.row_number().over(
-        partition_by=runs.c.job,
+        partition_by=(runs.c.job, runs.c.lane),
         order_by=(
             (runs.c.tries > 0).desc(),
             runs.c.priority,
@@ -213,7 +216,7 @@ def waiting_runs(store: Store, now: datetime) -> list[Waiting]:
     )
     queue = (
         select(runs.c.id, place.label("place"))
-        .where(runs.c.state == "due", runs.c.kind == "notebook", runs.c.job.not_in(busy))
+        .where(runs.c.state == "due", runs.c.kind == "notebook", ~busy)
         .subquery()
     )
     query = (

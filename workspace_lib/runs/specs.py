@@ -364,6 +364,7 @@ def _spec(draft: _Draft, model: JobFile | None, settings: Settings) -> JobSpec:
         max_catch_up=model.max_catch_up,
         max_lateness_s=model.max_lateness,
         overlap=model.overlap,
+        fan_out=model.fan_out,
         timeout_s=model.timeout,
         cell_timeout_s=model.cell_timeout,
         retries=Retries(model.retries.attempts, model.retries.wait, tuple(model.retries.on)),

@@ -61,6 +61,9 @@ runs = Table(
     Column("busy_since", Instant),
     # 0: as scheduled; 1: backfill, which lets scheduled runs pass.
     Column("priority", Integer, nullable=False, default=0),
+    # Runs of one job and lane never overlap; 0 is the schedule's, others are those of a backfill
+    # whose job lets it fan out.
+    Column("lane", Integer, nullable=False, server_default="0"),
     Column("owner", Text),
     Column("host", Text),
     Column("lease_s", Float),
@@ -82,10 +85,11 @@ runs = Table(
     Index("ix_runs_job_due_at", "job", "due_at"),
     Index("ix_runs_ended_at", "ended_at"),
 )
-# A job never runs twice at once, whoever claims: the database itself refuses.
+# A job never runs twice at once in a lane, whoever claims: the database itself refuses.
 Index(
     "uq_runs_one_active",
     runs.c.job,
+    runs.c.lane,
     unique=True,
     sqlite_where=runs.c.state.in_(("claimed", "running")),
     postgresql_where=runs.c.state.in_(("claimed", "running")),

@@ -161,6 +161,7 @@ def _make_due(
     due: datetime,
     parameters: Mapping[str, Any] | None = None,
     priority: int = 0,
+    lane: int = 0,
 ) -> str | None:
     """Create one run; with `overlap: skip` a slot is skipped at once while another run goes on."""
     of_schedule = slot_instant(slot) is not None and priority == 0
@@ -172,8 +173,9 @@ def _make_due(
         )  # fmt: skip
         return None
     run_id = create_run(
-        connection, spec, slot, due=due, now=now, parameters=parameters, priority=priority
-    )
+        connection, spec, slot, due=due, now=now, parameters=parameters, priority=priority,
+        lane=lane,
+    )  # fmt: skip
     if run_id is not None:
         report.created.append(Due(spec.name, slot, run_id))
     return run_id
@@ -205,9 +207,9 @@ def _give_way(connection: Connection, spec: JobSpec, newest: datetime, now: date
 
 
 def _goes_on(connection: Connection, job: str) -> bool:
-    """Return whether a run of the job is active or waits for its next try."""
+    """Return whether a run of the schedule's lane is active or waits for its next try."""
     begun = or_(runs.c.state.in_(ACTIVE), (runs.c.state == "due") & (runs.c.tries > 0))
-    query = select(runs.c.id).where(runs.c.job == job, begun).limit(1)
+    query = select(runs.c.id).where(runs.c.job == job, runs.c.lane == 0, begun).limit(1)
     return connection.execute(query).first() is not None
 
 
@@ -242,16 +244,20 @@ def _fire_one(
     existing = connection.execute(
         select(runs.c.id, runs.c.state).where(runs.c.job == spec.name, runs.c.slot == upstream.slot)
     ).first()
+    lane = spec.lane(upstream.lane - 1) if upstream.lane else 0
     if existing is None:
         if upstream.slot_at is not None and upstream.priority == 0:
             report.coalesced += _give_way(connection, spec, upstream.slot_at, now)
-        _make_due(connection, spec, upstream.slot, now, report, due=now, priority=upstream.priority)
+        _make_due(
+            connection, spec, upstream.slot, now, report, due=now, priority=upstream.priority,
+            lane=lane,
+        )  # fmt: skip
         return True
     if existing.state in ACTIVE:
         return False
     if existing.state in ENDED:
         # The slot's inputs have been made anew, so what was made of them is made again.
-        requeue(connection, existing.id, now=now, spec=spec, priority=upstream.priority)
+        requeue(connection, existing.id, now=now, spec=spec, priority=upstream.priority, lane=lane)
         report.created.append(Due(spec.name, upstream.slot, existing.id))
     return True
 
