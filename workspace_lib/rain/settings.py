@@ -19,9 +19,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from workspace_lib.errors import ConfigError, ParameterError
+from workspace_lib.rain.analysis import WINDOWS_S
+from workspace_lib.rain.calibration import Unit
 from workspace_lib.settings import Section, Settings
 
 #: Loggers cut their label to this many characters in the names of files.
@@ -64,11 +73,51 @@ class Gauge(Section):
     step_s: int = Field(60, ge=1, description="Nominal time from row to row [s].")
 
 
+class ProductSettings(Section):
+    """Yearly files of each gauge and of the network, and where they are sent."""
+
+    source: str | None = Field(
+        None, description="Server that gets them; empty: they are made and not sent."
+    )
+    folder: str = Field(
+        "{gauge}/{year}",
+        description="Folder for them under its upload_folder; {gauge} and {year} are filled in.",
+    )
+    formats: tuple[Literal["csv", "h5", "mtx", "npz"], ...] = Field(
+        ("csv", "h5", "mtx", "npz"), description="Kinds of files made."
+    )
+    columns: Literal["consumer", "named"] = Field(
+        "consumer",
+        description="Header of the CSV files: Station, Timestamp, Rain … as programs of old "
+        "expect it, or names that say what is in them (tips, rain_mm).",
+    )
+
+    @field_validator("folder")
+    @classmethod
+    def _can_be_filled_in(cls, folder: str) -> str:
+        try:
+            folder.format(gauge="gauge", year=2024)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError("only {gauge} and {year} can be filled in") from error
+        return folder
+
+
 class RainSettings(Section):
     """Settings of the rain wing."""
 
     source: str = Field("rain", description="Name of the source of raw files.")
     gauges: str = Field("gauges.yml", description="File of the site that lists the gauges.")
+    calibrations: str = Field(
+        "calibrations.yml", description="File of the site that holds the dated calibrations."
+    )
+    calibration_unit: Unit = Field(
+        "tips/min", description="Unit of x of imported calibrations that do not state one."
+    )
+    uncalibrated: Literal["nominal", "refuse"] = Field(
+        "refuse",
+        description="Where no calibration is in force: no depth, or the nominal depth of a tip "
+        "(the rows are flagged either way).",
+    )
     shared_folders: tuple[str, ...] = Field(
         (), description="Folders into which several gauges deliver; the file's label tells whose."
     )
@@ -80,9 +129,27 @@ class RainSettings(Section):
     future_tolerance_s: int = Field(
         86_400, ge=0, description="Rows stamped this long after their file was seen are set aside."
     )
+    thresholds_mm: dict[str, tuple[float, float]] = Field(
+        {}, description="Sums marked on the dashboard: attention and alarm by window [mm]."
+    )
     files_per_batch: int = Field(
         1000, ge=1, le=4000, description="Files parsed and stored in one transaction."
     )
+    products: ProductSettings = Field(
+        default_factory=ProductSettings, description="Yearly files."
+    )
+
+    @field_validator("thresholds_mm")
+    @classmethod
+    def _known_windows(
+        cls, levels: dict[str, tuple[float, float]]
+    ) -> dict[str, tuple[float, float]]:
+        for window, (attention, alarm) in levels.items():
+            if window not in WINDOWS_S:
+                raise ValueError(f"no window {window!r}, known: {', '.join(WINDOWS_S)}")
+            if not 0 < attention <= alarm:
+                raise ValueError(f"{window}: give two depths above zero, the lower one first")
+        return levels
 
 
 class _GaugeFile(Section):
