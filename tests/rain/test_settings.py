@@ -133,3 +133,18 @@ def test_an_alias_holds_from_its_first_instant_and_not_at_its_last() -> None:
     assert not alias.holds(datetime(2023, 1, 1, tzinfo=UTC))
     assert not alias.holds(datetime(2021, 12, 31, tzinfo=UTC))
     assert alias.holds(None)
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ({"P7min": [1, 2]}, "no window 'P7min'"),
+        ({"P1h": [30, 15]}, "the lower one first"),
+        ({"P1h": [0, 15]}, "above zero"),
+    ],
+)
+def test_a_threshold_of_no_window_or_in_the_wrong_order_is_refused(
+    site: Callable[..., Settings], levels: object, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_rain(site(thresholds_mm=levels))

@@ -14,7 +14,7 @@ from workspace_lib.errors import ParameterError
 from workspace_lib.runs.job_spec import JobSpec
 from workspace_lib.views import run_queries
 from workspace_lib.views.board import Board, Content, open_board
-from workspace_lib.views.boards import rain, runs
+from workspace_lib.views.boards import rain, rain_chart, runs
 from workspace_lib.views.html import Html
 
 Filled = Any
@@ -38,7 +38,7 @@ def markup(made: Html | Content) -> str:
 PANELS = [
     ("rain", rain.silent, {}),
     ("rain", rain.cards, {"days": 10}),
-    ("rain", rain.chart, {"days": 10}),
+    ("rain", rain_chart.chart, {"days": 10}),
     ("rain", rain.sums, {}),
     ("rain", rain.status, {}),
     ("rain", rain.completeness, {}),
@@ -101,7 +101,7 @@ def test_a_window_nobody_measured_is_not_zero(make_board) -> None:
 
 
 def test_the_chart_says_how_it_was_computed(make_board, filled: Filled) -> None:
-    made = rain.chart(make_board("rain"), days=10)
+    made = rain_chart.chart(make_board("rain"), days=10)
     assert made.how is not None
     assert filled.last_run in made.how.to_html()
     assert "Rain per 3\u00a0h [mm]" in markup(made)
@@ -109,7 +109,7 @@ def test_the_chart_says_how_it_was_computed(make_board, filled: Filled) -> None:
 
 @pytest.mark.parametrize(("days", "width_s"), [(1, 900), (10, 10_800), (365, 86_400)])
 def test_bars_get_wider_with_the_span(days: int, width_s: int) -> None:
-    assert rain.bin_width_s(days * 86_400) == width_s
+    assert rain_chart.bin_width_s(days * 86_400) == width_s
 
 
 def test_the_cards_of_runs_count_what_happened(make_board) -> None:

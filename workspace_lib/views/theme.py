@@ -90,7 +90,7 @@ def css() -> str:
 @cache
 def javascript() -> str:
     """Return the script of all pages: sorting, ages, interactive charts, spans; no library."""
-    names = ("workspace.js", "range.js")
+    names = ("workspace.js", "range.js", "between.js")
     return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
 
 

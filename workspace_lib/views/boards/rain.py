@@ -1,27 +1,27 @@
-"""The board of rain: sums, a hanging hyetograph with its running sum, silent gauges, completeness.
+"""The board of rain: sums and their thresholds, silent gauges, completeness.
 
-Numbers are those the job ``rain_sums`` has published; the chart is drawn from the same rows, up to
-the same instant, by the same functions.
+Numbers are those the job ``rain_sums`` has published. The chart (`rain_chart`), the map and the
+days summed (`rain_network`) come from the same rows, up to the same instant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workspace_lib.clock import to_us
 from workspace_lib.rain import queries
-from workspace_lib.rain.analysis import US, Hyetograph, TipSeries, bin_sums, hyetograph
-from workspace_lib.rain.settings import Gauge, load_network
+from workspace_lib.rain.analysis import US, Amounts, TipSeries
+from workspace_lib.rain.settings import Gauge, load_network, load_rain
 from workspace_lib.views.blocks import (
     age,
     badge,
     card,
     empty,
-    how_computed,
     legend,
     notice,
     notices,
@@ -29,13 +29,13 @@ from workspace_lib.views.blocks import (
 )
 from workspace_lib.views.blocks import cards as card_row
 from workspace_lib.views.board import Board, Content, rows_of
-from workspace_lib.views.charts import Row, Series, Spans, TimeChart
 from workspace_lib.views.html import Html, join, tag
+from workspace_lib.views.icons import icon
 from workspace_lib.views.marks import Mark, heat_strip, sparkline, strip_row, strips
-from workspace_lib.views.ranges import range_picker
 from workspace_lib.views.tables import Column, table
 from workspace_lib.views.texts import Texts
 from workspace_lib.views.tiles import Tile
+from workspace_lib.views.tokens import STATES
 
 SUMS, TOTALS, GAUGES, COMPLETENESS = (
     "rain.sums",
@@ -45,9 +45,6 @@ SUMS, TOTALS, GAUGES, COMPLETENESS = (
 )
 #: A gauge whose newest row is older than this is silent, where its job says no other limit [s].
 SILENT_S = 1800.0
-#: A chart has at most so many bars of one gauge, and so many gauges.
-MOST_BARS, MOST_GAUGES = 130, 6
-BINS_S = (300, 900, 1800, 3600, 10_800, 21_600, 86_400)
 #: Less of a day than this is shown as partly measured [1].
 WHOLE = 0.99
 
@@ -149,38 +146,20 @@ def cards(board: Board, *, days: int) -> Html:
     )
 
 
-def chart(board: Board, *, days: int) -> Content:
-    """Return bars that hang from the top, running sums, and when each gauge measured."""
-    texts = board.texts
-    published = board.published(TOTALS)
-    until = published.as_of
-    since = until - timedelta(days=days)
-    gauges = load_network(board.settings).gauges
-    series = queries.tips(board.store, gauges, since, until)
-    if not any(len(one.t_us) or len(one.coverage.start_us) for one in series.values()):
-        return Content(empty(texts, texts("rain.none")))
-    bin_s = bin_width_s(days * 86_400)
-    shown = _wettest(series, MOST_GAUGES)
-    drawn = [(one, hyetograph(one, to_us(since), to_us(until), bin_s)) for one in shown]
-    rows = [
-        *_rain_rows(texts, [(o, h) for o, h in drawn if h.unit == "mm"], "mm", bin_s),
-        *_rain_rows(texts, [(o, h) for o, h in drawn if h.unit != "mm"], "tips", bin_s),
-    ]
-    spans = [Spans(one.name, _intervals(one), colour) for colour, one in enumerate(shown, start=1)]
-    rows.append(Row(texts("rain.coverage"), spans=spans, height=22 * len(spans)))
-    figure = TimeChart("rain", texts("rain.chart"), since, until, tuple(rows))
-    left_out = len(series) - len(shown)
-    note = texts("rain.shown", shown=len(shown), total=len(series)) if left_out else None
-    picker = range_picker(texts, since, until)
-    body = join(
-        [picker, figure.to_html(texts), tag("p", note, class_="ws-muted") if note else None]
-    )
-    return Content(body, how=_how(board, list(series.values()), bin_s), stale=published.stale)
+def reached(
+    levels: Mapping[str, tuple[float, float]], window: str, rain_mm: float | None
+) -> str | None:
+    """Return the state of a sum [mm] by its window's levels: attention, bad, or None below both."""
+    if window not in levels or rain_mm is None:
+        return None
+    attention, bad = levels[window]
+    return "bad" if rain_mm >= bad else "attention" if rain_mm >= attention else None
 
 
 def sums(board: Board) -> Content:
     """Return the sums of all windows that end at the newest row, one line per gauge."""
     texts, published = board.texts, board.published(SUMS)
+    levels = load_rain(board.settings).thresholds_mm
     by_gauge: dict[str, dict[str, Any]] = {}
     windows: dict[str, float] = {}
     for row in rows_of(published):
@@ -192,7 +171,7 @@ def sums(board: Board) -> Content:
     columns = [
         Column("name", texts("rain.gauge")),
         *(
-            Column(name, window_name(name), None, 1, show=_sum_cell(texts, name))
+            Column(name, window_name(name), None, 1, show=_sum_cell(texts, name, levels))
             for name in sorted(windows, key=lambda name: windows[name])
         ),
     ]
@@ -205,8 +184,12 @@ def sums(board: Board) -> Content:
         for key, value in line.items()
         if key.endswith(".missing")
     )
-    note = tag("p", texts("rain.sums.missing"), class_="ws-muted") if incomplete else None
-    return Content(join([shown, note]), stale=published.stale)
+    notes = [texts("rain.sums.missing")] if incomplete else []
+    if said := _levels(texts, {name: levels[name] for name in windows if name in levels}):
+        notes.append(texts("rain.thresholds", levels=said))
+    return Content(
+        join([shown, *(tag("p", note, class_="ws-muted") for note in notes)]), stale=published.stale
+    )
 
 
 def status(board: Board) -> Content:
@@ -263,11 +246,6 @@ def completeness(board: Board) -> Content:
     return Content(join([strips(rows), legend(words)]), stale=published.stale)
 
 
-def bin_width_s(span_s: float) -> int:
-    """Return the narrowest width of a bar that a phone can still show [s]."""
-    return next((width for width in BINS_S if span_s / width <= MOST_BARS), BINS_S[-1])
-
-
 def window_name(window: str) -> str:
     """Return a window as people read it: ``P5min`` is ``5 min``.
 
@@ -279,6 +257,11 @@ def window_name(window: str) -> str:
     digits = "".join(mark for mark in window if mark.isdigit())
     unit = window[1 + len(digits) :]
     return f"{digits}\u00a0{unit}"
+
+
+def shown_depths(one: TipSeries, amounts: Amounts) -> NDArray[np.float64]:
+    """Return amounts in the unit of their series: mm, or tips where no depth is known."""
+    return amounts.tips.astype(np.float64) if one.unit == "tips" else amounts.rain_mm
 
 
 def _silent(board: Board) -> list[tuple[str, datetime | None]]:
@@ -298,55 +281,30 @@ def _wettest_note(texts: Texts, row: Mapping[str, Any] | None) -> str | None:
     return texts("rain.wettest", gauge=row["name"]) if row["rain_mm"] else texts("rain.dry")
 
 
-def _sum_cell(texts: Texts, window: str) -> Any:
+def _levels(texts: Texts, levels: Mapping[str, tuple[float, float]]) -> str:
+    """Return in words from where on sums are marked."""
+    return "; ".join(
+        f"{window_name(window)} {texts.number(first)} / {texts.number(second)} mm"
+        for window, (first, second) in levels.items()
+    )
+
+
+def _sum_cell(texts: Texts, window: str, levels: Mapping[str, tuple[float, float]]) -> Any:
     def cell(row: Mapping[str, Any]) -> Html:
         value, missing = row.get(window), row.get(f"{window}.missing") or 0.0
         if missing >= 1:
             return tag("span", texts("rain.not_measured"), class_="ws-muted")
-        shown = texts.number(value, 1)
+        shown = tag("span", texts.number(value, 1))
+        if state := reached(levels, window, value):
+            level = levels[window][state == "bad"]
+            said = texts("rain.reached", value=texts.number(level), window=window_name(window))
+            mark = [icon(STATES[state].icon), tag("span", said, class_="ws-sr")]
+            shown = tag("span", mark, shown, class_=f"ws-level ws-{state}", title=said)
         if missing <= 1 - WHOLE:
-            return tag("span", shown)
-        left = tag("small", f" ({texts.percent(1 - missing, 0)})")
-        return join([shown, left])
+            return shown
+        return join([shown, tag("small", f" ({texts.percent(1 - missing, 0)})")])
 
     return cell
-
-
-def _rain_rows(
-    texts: Texts, drawn: Sequence[tuple[TipSeries, Hyetograph]], unit: str, bin_s: int
-) -> list[Row]:
-    if not drawn:
-        return []
-    bars, lines = [], []
-    for colour, (one, rain) in enumerate(drawn, start=1):
-        starts = rain.edges_us[:-1]
-        bars.append(Series(one.name, starts, rain.depth, "bar", colour, bin_s))
-        lines.append(Series(one.name, rain.edges_us, _with_gaps(rain), "line", colour))
-    width = window_name(f"P{bin_s // 60}min" if bin_s < 3600 else f"P{bin_s // 3600}h")
-    unit = texts("rain.tips") if unit == "tips" else unit
-    return [
-        Row(texts("rain.intensity", width=width), unit, bars, height=120, inverted=True),
-        Row(texts("rain.cumulative"), unit, lines, height=170, labels=True),
-    ]
-
-
-def _with_gaps(rain: Hyetograph) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the running sum, broken where a whole bin is missing: it is not known there."""
-    values = rain.cumulative.copy()
-    missing = np.isnan(rain.depth)
-    values[1:][missing] = np.nan
-    return values
-
-
-def _intervals(one: TipSeries) -> list[tuple[int, int]]:
-    pairs = zip(one.coverage.start_us, one.coverage.end_us, strict=True)
-    return [(int(start), int(end)) for start, end in pairs]
-
-
-def _wettest(series: Mapping[str, TipSeries], most: int) -> list[TipSeries]:
-    if len(series) <= most:
-        return list(series.values())
-    return sorted(series.values(), key=lambda one: -float(one.depth(int(one.tips.sum()))))[:most]
 
 
 def _steps(
@@ -358,27 +316,10 @@ def _steps(
     values: list[float | None] = []
     for one in queries.tips(board.store, gauges, since, until).values():
         edges = to_us(since) + np.arange(count + 1, dtype=np.int64) * step_s * US
-        depths = one.depth(bin_sums(one.t_us, one.tips, edges))
+        depths = shown_depths(one, one.between(edges))
         missing = one.coverage.missing_share(edges[:-1], edges[1:])
         values += [
-            None if share >= 1 else float(depth)
+            None if share >= 1 or np.isnan(depth) else float(depth)
             for depth, share in zip(depths, missing, strict=True)
         ]
     return values
-
-
-def _how(board: Board, series: Sequence[TipSeries], bin_s: int) -> Html:
-    texts = board.texts
-    published = board.published(TOTALS)
-    depths = sorted({one.mm_per_tip for one in series if one.mm_per_tip is not None})
-    per_tip = ", ".join(f"{texts.number(depth, 2)} mm" for depth in depths) or "–"
-    return how_computed(
-        texts,
-        {
-            texts("rain.how.formula"): texts("rain.raw_note", depth=per_tip),
-            texts("rain.how.bars"): texts("rain.how.bar", width=texts.duration(bin_s)),
-            texts("rain.how.tips"): texts.number(sum(int(one.tips.sum()) for one in series)),
-            texts("rain.how.until"): when(texts, published.as_of, board.now),
-            texts("as_of.run"): tag("code", published.run_id),
-        },
-    )

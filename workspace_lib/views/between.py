@@ -1,0 +1,208 @@
+"""Sums between two days that the reader chooses, from daily values in the page: no kernel needed.
+
+A row is a device with one value per local day and the share of that day for which there are data.
+What the page computes is `Between.sum`, once more in the browser's script.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from workspace_lib.errors import ParameterError
+from workspace_lib.views.blocks import empty
+from workspace_lib.views.html import Html, join, tag
+from workspace_lib.views.texts import Texts
+
+_DAY = timedelta(days=1)
+#: Decimals of the values in the page: far below what any display shows.
+_KEPT = 4
+
+
+@dataclass(frozen=True)
+class Daily:
+    """One device: its value of each day (None where nothing was measured), and shares [1]."""
+
+    name: str
+    values: Sequence[float | None]
+    shares: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What came together: the sum, the share of the time with data [1], the largest day."""
+
+    total: float | None
+    share: float
+    largest: float | None
+    largest_day: date | None
+
+
+@dataclass(frozen=True)
+class Between:
+    """Daily values of devices from ``first`` on, all rows equally long."""
+
+    first: date
+    rows: Sequence[Daily]
+    unit: str
+    digits: int = 1
+
+    def __post_init__(self) -> None:
+        lengths = {len(values) for row in self.rows for values in (row.values, row.shares)}
+        if len(lengths) > 1:
+            raise ParameterError("Rows of different numbers of days.", fix="Give all of them.")
+
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+        return len(self.rows[0].values) if self.rows else 0
+
+    def sum(self, row: Daily, first: date, last: date) -> Sum:
+        """Return what came together from ``first`` to ``last``, both days included."""
+        begin = max(0, (first - self.first).days)
+        end = max(begin, min(self.days, (last - self.first).days + 1))
+        known = [(v, n) for n, v in enumerate(row.values[begin:end], start=begin) if v is not None]
+        asked = (last - first).days + 1
+        share = sum(row.shares[begin:end]) / asked if asked > 0 else 0.0
+        if not known:
+            return Sum(None, share, None, None)
+        largest, day = max(known, key=lambda pair: (pair[0], -pair[1]))
+        when = self.first + day * _DAY if largest > 0 else None
+        return Sum(sum(value for value, _ in known), share, largest if when else None, when)
+
+
+def between(
+    texts: Texts,
+    data: Between,
+    *,
+    name: str,
+    label: str,
+    who: str,
+    largest: str,
+    days: int = 30,
+) -> Html:
+    """Return two fields for days, and a table of the sums between them.
+
+    Parameters
+    ----------
+    name : str
+        Names the table's anchor.
+    label : str
+        What is summed, for those who cannot see it.
+    who, largest : str
+        Heads of the columns of names and of the largest day.
+    days : int
+        The last so many days are shown first.
+    """
+    if not data.days:
+        return empty(texts)
+    last = data.first + (data.days - 1) * _DAY
+    first = max(data.first, last - (days - 1) * _DAY)
+    content = {
+        "first": data.first.isoformat(),
+        "digits": data.digits,
+        "rows": [
+            {
+                "values": [None if v is None else round(v, _KEPT) for v in row.values],
+                "shares": [round(share, _KEPT) for share in row.shares],
+            }
+            for row in data.rows
+        ],
+    }
+    script = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    heads = [
+        tag("th", who, scope="col"),
+        tag("th", texts("between.total"), _unit(data.unit), scope="col", class_="ws-num"),
+        tag("th", texts("between.share"), scope="col", class_="ws-num"),
+        tag("th", largest, _unit(data.unit), scope="col", class_="ws-num"),
+    ]
+    lines = [_line(texts, data, row, first, last) for row in data.rows]
+    table = tag(
+        "table",
+        tag("thead", tag("tr", heads)),
+        tag("tbody", lines),
+        class_="ws-table",
+        id=f"table-{name}",
+    )
+    return tag(
+        "div",
+        _fields(texts, data.first, first, last),
+        tag("div", table, class_="ws-scroll", role="region", aria_label=label, tabindex="0"),
+        Html(f'<script type="application/json">{script}</script>'),
+        class_="ws-between",
+        lang=texts.language,
+        aria_live="polite",
+    )
+
+
+def _unit(unit: str) -> Html:
+    return tag("span", f"[{unit}]", class_="ws-unit")
+
+
+def _line(texts: Texts, data: Between, row: Daily, first: date, last: date) -> Html:
+    found = data.sum(row, first, last)
+    day = found.largest_day
+    return tag(
+        "tr",
+        tag("th", row.name, scope="row"),
+        tag("td", texts.number(found.total, data.digits), class_="ws-num"),
+        tag("td", texts.percent(found.share), class_="ws-num"),
+        tag(
+            "td",
+            texts.number(found.largest, data.digits),
+            tag("small", f" {day.isoformat()}" if day else ""),
+            class_="ws-num",
+        ),
+    )
+
+
+def _fields(texts: Texts, least: date, first: date, last: date) -> Html:
+    month = last.replace(day=1)
+    before = (month - _DAY).replace(day=1)
+    wanted = (
+        ("between.week", last - 6 * _DAY, last),
+        ("between.days", last - 29 * _DAY, last),
+        ("between.month", month, last),
+        ("between.month_before", before, month - _DAY),
+        ("between.year", last.replace(month=1, day=1), last),
+        ("between.all", least, last),
+    )
+    buttons = [
+        tag(
+            "button",
+            texts(key),
+            type="button",
+            data_days=f"{begin.isoformat()}/{end.isoformat()}",
+            aria_pressed="true" if (begin, end) == (first, last) else "false",
+        )
+        for key, begin, end in wanted
+        if begin >= least
+    ]
+    fields = [
+        tag(
+            "label",
+            texts(key),
+            tag(
+                "input",
+                type="date",
+                value=value.isoformat(),
+                min=least.isoformat(),
+                max=last.isoformat(),
+            ),
+        )
+        for key, value in (("between.from", first), ("between.to", last))
+    ]
+    return join(
+        [
+            tag(
+                "div",
+                buttons,
+                fields,
+                class_="ws-range ws-days",
+                role="group",
+                aria_label=texts("between.label"),
+            )
+        ]
+    )
