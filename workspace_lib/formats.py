@@ -1,7 +1,7 @@
 """Formats: what a reader returns, and the registry that finds the reader for a file.
 
-A wing registers its readers in its module ``readers``; other packages may do so through the entry
-point group ``workspace_lib.readers``.
+A wing registers its readers in its module ``readers`` and in those called ``…_readers``; other
+packages may do so through the entry point group ``workspace_lib.readers``.
 """
 
 from __future__ import annotations
@@ -85,14 +85,13 @@ def register(reader: Reader) -> Reader:
 def _load() -> None:
     import workspace_lib
 
-    for module in pkgutil.iter_modules(workspace_lib.__path__, "workspace_lib."):
-        if module.ispkg:
-            try:
-                importlib.import_module(f"{module.name}.readers")
-            except ModuleNotFoundError as error:
-                # A floor without readers is fine; a reader without its dependency is not.
-                if error.name != f"{module.name}.readers":
-                    raise
+    for floor in pkgutil.iter_modules(workspace_lib.__path__, "workspace_lib."):
+        if floor.ispkg:
+            folder = importlib.import_module(floor.name).__path__
+            for module in pkgutil.iter_modules(folder, f"{floor.name}."):
+                name = module.name.rpartition(".")[2]
+                if name == "readers" or name.endswith("_readers"):
+                    importlib.import_module(module.name)
     for point in entry_points(group="workspace_lib.readers"):
         point.load()
 

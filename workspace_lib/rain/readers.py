@@ -237,7 +237,7 @@ def _describe(record: Record) -> Mapping[str, Any]:
         "tips": int(rows["tips"].sum()),
         "total_mm": None,
         "missing": _missing_minutes(rows["t_us"]),
-        "stamp": None,
+        "stamp": "end",
         "battery_v": {
             "min": float(volts.min()) if len(volts) else None,
             "max": float(volts.max()) if len(volts) else None,
