@@ -258,7 +258,7 @@ def load_rain(settings: Settings) -> RainSettings:
         return RainSettings.model_validate(settings.wing("rain"))
     except ValidationError as error:
         raise ConfigError(
-            f"Settings of the rain wing are wrong: {_problems(error)}.",
+            f"Settings of the rain wing are wrong: {problems_of(error)}.",
             where=f"{settings.site_dir / 'site.yml'}: wings.rain",
             fix="See docs/settings.md.",
         ) from error
@@ -291,13 +291,14 @@ def load_network(settings: Settings) -> Network:
         return Network(_GaugeFile.model_validate(content).gauges, rain.shared_folders)
     except ValidationError as error:
         raise ConfigError(
-            f"The list of gauges is wrong: {_problems(error)}.",
+            f"The list of gauges is wrong: {problems_of(error)}.",
             where=str(path),
             fix="See docs/rain.md.",
         ) from error
 
 
-def _problems(error: ValidationError) -> str:
+def problems_of(error: ValidationError) -> str:
+    """Return what is wrong as one line: each place and what is the matter there."""
     return "; ".join(
         ": ".join(filter(None, (".".join(map(str, found["loc"])), found["msg"])))
         for found in error.errors()
