@@ -1,18 +1,21 @@
 """How many can look at once: a static twin over the web front, beside the same dashboard live.
 
-Viewers are clients in processes of their own with connections kept open. Each fetches the twin once
-packed and once more with its validator, as a browser does that looks again; a live dashboard is
-counted as shown when its page has come to its end.
+Viewers are lean clients in two processes with connections kept open; what their processes cost is
+printed beside what the server costs, because all share the machine. Each fetches the twin once
+packed and once more with its validator, as a browser does that looks again; every byte is received
+and unpacked. A live dashboard is counted as shown when its page has come to its end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import importlib.util
 import json
 import os
+import re
+import selectors
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -23,11 +26,10 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -37,7 +39,7 @@ from workspace_lib.views.twins import make_twins
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VIEWERS = 100
-CLIENT_PROCESSES = 4
+CLIENT_PROCESSES = 2
 LIVE_VIEWERS = 10
 PAINTS = 5
 TARGET_P95_MS = 100
@@ -53,6 +55,8 @@ class Fetched:
     times_ms: list[float]
     errors: int
     bytes: int
+    #: What the clients themselves took of the processors, per request [ms].
+    client_ms: float = 0.0
 
     def quantile(self, share: float) -> float:
         """Return the time within which ``share`` of the answers came [ms]."""
@@ -68,40 +72,104 @@ class Load:
     kernels: int
 
 
-async def viewers(address: str, count: int) -> list[dict[str, Any]]:
-    """Look at a twin as ``count`` people in this process, all at once; returns what each met."""
+@dataclass
+class Viewer:
+    """One browser that keeps its connection, as lean as a client can be: it only receives.
+
+    An asyncio client took five times the processor time of the server it was to measure, on the
+    same two cores. Each byte is still received, and looked at once nobody waits any more.
+    """
+
+    connection: socket.socket
+    buffer: bytearray = field(default_factory=lambda: bytearray(2**21))
+    got: int = 0
+    head: bytes = b""
+    length: int = 0
+    began: float = 0.0
+
+    def ask(self, path: str, known: str | None = None) -> None:
+        """Send a request for a page, with the validator of the one it knows."""
+        lines = [f"GET {path} HTTP/1.1", "Host: bench", "Accept-Encoding: gzip"]
+        lines += [f"If-None-Match: {known}"] if known else []
+        self.got, self.head = 0, b""
+        self.began = time.perf_counter()
+        self.connection.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    def take(self) -> bool:
+        """Take what has come; returns whether the answer is whole."""
+        count = self.connection.recv_into(memoryview(self.buffer)[self.got :])
+        if not count:
+            raise ConnectionError("The front closed the connection.")
+        self.got += count
+        if not self.head and (end := self.buffer.find(b"\r\n\r\n", 0, self.got)) >= 0:
+            self.head = bytes(self.buffer[: end + 4])
+            self.length = len(self.head) + int(self.field("content-length") or 0)
+        return bool(self.head) and self.got >= self.length
+
+    def field(self, name: str) -> str | None:
+        """Return a field of the answer's head."""
+        found = re.search(rf"^{name}: (.*)\r$", self.head.decode(), re.MULTILINE | re.IGNORECASE)
+        return found[1] if found else None
+
+    @property
+    def status(self) -> int:
+        """The answer's status."""
+        return int(self.head.split(b" ", 2)[1])
+
+    @property
+    def content(self) -> bytes:
+        """The answer's content."""
+        return bytes(self.buffer[len(self.head) : self.got])
+
+
+def look(viewers: Sequence[Viewer], path: str, known: str | None = None) -> list[float]:
+    """Let all viewers of this process ask at once; returns how long each waited [ms]."""
+    times = []
+    with selectors.DefaultSelector() as selector:
+        for viewer in viewers:
+            selector.register(viewer.connection, selectors.EVENT_READ, viewer)
+            viewer.ask(path, known)
+        while selector.get_map():
+            for key, _ in selector.select():
+                if key.data.take():
+                    times.append((time.perf_counter() - key.data.began) * 1000)
+                    selector.unregister(key.fileobj)
+    return times
+
+
+def be_viewers(address: str, count: int) -> None:
+    """Look at a twin as ``count`` people: a line of the standard input starts each step."""
     parts = urlsplit(address)
-    streams = [
-        await asyncio.open_connection(parts.hostname, parts.port, limit=2**20) for _ in range(count)
-    ]
-    request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept-Encoding: gzip\r\n"
-    found: list[dict[str, Any]] = [{"errors": 0} for _ in streams]
-    contents: list[bytes] = []
-
-    async def ask(number: int, kind: str, status: bytes) -> None:
-        reader, writer = streams[number]
-        known = f"If-None-Match: {found[number]['etag']}\r\n" if kind == "again" else ""
-        began = time.perf_counter()
-        writer.write(f"{request}{known}\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-        content = await reader.readexactly(int(fields.get(b"content-length", 0)))
-        found[number][kind] = (time.perf_counter() - began) * 1000
-        found[number][f"{kind}_bytes"] = len(content)
-        found[number]["etag"] = fields.get(b"etag", b"").decode()
-        found[number]["errors"] += head.split(b" ", 2)[1] != status
-        if kind == "first":
-            contents.append(content)
-
-    await asyncio.gather(*(ask(number, "first", b"200") for number in range(count)))
-    await asyncio.gather(*(ask(number, "again", b"304") for number in range(count)))
-    for _, writer in streams:
-        writer.close()
+    place = (str(parts.hostname), int(parts.port or 80))
+    viewers = [Viewer(socket.create_connection(place)) for _ in range(count)]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    worked_s = time.process_time()
+    first = look(viewers, parts.path)
+    worked_s = time.process_time() - worked_s
+    print(json.dumps({"first": first, "processor_ms": worked_s * 1000}), flush=True)
+    sys.stdin.readline()
     # Only now, so that unpacking does not stand in the way of those who still wait.
-    for one, content in zip(found, contents, strict=True):
-        whole = content[:2] == GZIP and zlib.decompress(content, 31).endswith(b"</html>")
-        one["errors"] += not whole
-    return found
+    errors = sum(not whole(viewer) for viewer in viewers)
+    size, known = len(viewers[0].content), viewers[0].field("etag")
+    print("checked", flush=True)
+    sys.stdin.readline()
+    again = look(viewers, parts.path, known)
+    errors += sum(viewer.status != 304 for viewer in viewers)
+    print(json.dumps({"again": again, "errors": errors, "bytes": size}), flush=True)
+
+
+def be_first(address: str) -> None:
+    """Look at a twin once, so that the front has done what it does only once."""
+    parts = urlsplit(address)
+    with socket.create_connection((str(parts.hostname), int(parts.port or 80))) as connection:
+        look([Viewer(connection)], parts.path)
+
+
+def whole(viewer: Viewer) -> bool:
+    """Return whether the page came to its end."""
+    packed = viewer.status == 200 and viewer.content[:2] == GZIP
+    return packed and zlib.decompress(viewer.content, 31).endswith(b"</html>")
 
 
 def bench_twin(address: str) -> tuple[Fetched, Fetched]:
@@ -111,20 +179,27 @@ def bench_twin(address: str) -> tuple[Fetched, Fetched]:
         subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(CLIENT_PROCESSES)
     ]
+    told = [client.stdout.readline().strip() for client in clients if client.stdout]
+    assert told == ["ready"] * CLIENT_PROCESSES
+    looked = [json.loads(said) for said in step(clients)]
+    step(clients)
+    seen = [json.loads(said) for said in step(clients)]
     for client in clients:
-        assert client.stdout is not None
-        assert client.stdout.readline().strip() == "ready"
+        client.communicate()
+    first = [time_ms for one in looked for time_ms in one["first"]]
+    again = [time_ms for one in seen for time_ms in one["again"]]
+    errors = sum(one["errors"] for one in seen) + VIEWERS - len(first)
+    client_ms = sum(one["processor_ms"] for one in looked) / VIEWERS
+    return Fetched(first, errors, seen[0]["bytes"], client_ms), Fetched(again, errors, 0)
+
+
+def step(clients: Sequence[subprocess.Popen[str]]) -> list[str]:
+    """Let all client processes take their next step at once; returns what each says after it."""
     for client in clients:
         assert client.stdin is not None
-        client.stdin.write("go\n")
+        client.stdin.write("\n")
         client.stdin.flush()
-    seen = [one for client in clients for one in json.loads(client.communicate()[0])]
-    errors = sum(one["errors"] for one in seen) + VIEWERS - len(seen)
-    first, again = (
-        Fetched([one[kind] for one in seen], errors, seen[0][f"{kind}_bytes"])
-        for kind in ("first", "again")
-    )
-    return first, again
+    return [client.stdout.readline() for client in clients if client.stdout]
 
 
 def bench_live(address: str, token: str, process: psutil.Process) -> tuple[Fetched, Load]:
@@ -283,7 +358,7 @@ def main() -> int:
         made_s = timed(lambda: make_twins(settings, ["rain"]))
         with front_of(settings) as (address, process):
             twin = f"{address}/d/rain"
-            asyncio.run(viewers(twin, 1))
+            be_first(twin)
             before_s = processor_s(process)
             first, again = bench_twin(twin)
             request_ms = (processor_s(process) - before_s) / (2 * VIEWERS) * 1000
@@ -341,8 +416,6 @@ def report(
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["viewers"]:
-        print("ready", flush=True)
-        sys.stdin.readline()
-        print(json.dumps(asyncio.run(viewers(sys.argv[2], int(sys.argv[3])))))
+        be_viewers(sys.argv[2], int(sys.argv[3]))
         sys.exit(0)
     sys.exit(main())

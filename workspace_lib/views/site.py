@@ -34,7 +34,7 @@ class Site:
 
     def has(self, name: str) -> bool:
         """Return whether there is a dashboard of that name."""
-        return bool(_NAME.fullmatch(name)) and (self.folder / f"{name}.ipynb").is_file()
+        return has_board(self.folder, name)
 
     def boards(self) -> dict[str, str]:
         """Return title by name of each dashboard's notebook, the overview first."""
@@ -128,6 +128,11 @@ class Site:
         back = tag("a", self.texts("page.back"), href="/")
         inner = tag("main", tag("h1", title), tag("p", text), back, class_="ws-simple")
         return self.document(title, inner, refresh_s=refresh_s)
+
+
+def has_board(folder: Path, name: str) -> bool:
+    """Return whether a folder of dashboards has one of that name."""
+    return bool(_NAME.fullmatch(name)) and (folder / f"{name}.ipynb").is_file()
 
 
 def first_heading(notebook: Path) -> str | None:

@@ -127,7 +127,11 @@ def make_twins(
 
 def find_twin(settings: Settings, name: str, language: str) -> Twin | None:
     """Return what is known of a twin, or None if it was never made."""
-    path = twin_path(settings, name, language).with_suffix(".json")
+    return read_twin(twin_path(settings, name, language).with_suffix(".json"))
+
+
+def read_twin(path: Path) -> Twin | None:
+    """Return what a file beside a twin says of it, or None if there is none."""
     try:
         return Twin(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -136,7 +140,12 @@ def find_twin(settings: Settings, name: str, language: str) -> Twin | None:
 
 def twin_path(settings: Settings, name: str, language: str) -> Path:
     """Return where a twin's HTML lies; packed for the network beside it with ``.gz``."""
-    return settings.outputs_dir / FOLDER / f"{name}.{language}.html"
+    return twins_folder(settings) / f"{name}.{language}.html"
+
+
+def twins_folder(settings: Settings) -> Path:
+    """Return the folder of the site's twins."""
+    return settings.outputs_dir / FOLDER
 
 
 @cache

@@ -87,6 +87,13 @@ async def visitor(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Token | None:
+    """Return the token of somebody who looks at a page, or None where pages are open."""
+    return await admit(request, credentials)
+
+
+async def admit(
+    request: Request, credentials: HTTPAuthorizationCredentials | None = None
+) -> Token | None:
     """Return the token of somebody who looks at a page, or None where pages are open.
 
     Raises
@@ -94,6 +101,8 @@ async def visitor(
     Refusal
         401 if the site asks for a token and none was presented.
     """
+    if credentials is None and "authorization" in request.headers:
+        credentials = await _bearer(request)
     # Without a token there is nothing to wait for, and a thread would cost more than the answer.
     token = None
     if credentials or request.cookies.get(COOKIE):

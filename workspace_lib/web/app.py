@@ -8,7 +8,6 @@ import pkgutil
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workspace_lib import __version__
@@ -27,12 +26,12 @@ CONTENT_POLICY = (
     "script-src 'self'; connect-src 'self'; font-src 'self' data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'self'"
 )
-_ALWAYS = {
-    "Content-Security-Policy": CONTENT_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "private, no-store",
-}
+_ALWAYS = (
+    (b"content-security-policy", CONTENT_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cache-control", b"private, no-store"),
+)
 
 
 def create_app(settings: Settings, store: Store, *, clock: Clock = SYSTEM_CLOCK) -> FastAPI:
@@ -42,7 +41,7 @@ def create_app(settings: Settings, store: Store, *, clock: Clock = SYSTEM_CLOCK)
     found by that name and mounted under ``/api/v1``. A wing knows nothing of tokens, so its routes
     ask for one here: no route is open because somebody forgot to close it.
     """
-    from workspace_lib.web import api, health, pages
+    from workspace_lib.web import api, boards, health, pages
 
     app = FastAPI(
         title=f"{settings.title or settings.site_name}: field workspace",
@@ -54,6 +53,7 @@ def create_app(settings: Settings, store: Store, *, clock: Clock = SYSTEM_CLOCK)
     app.state.settings = settings
     app.state.store = store
     app.state.clock = clock
+    app.state.shelf = boards.Shelf(settings)
     app.state.limiter = RateLimiter(
         {
             "requests": settings.web.requests_per_minute,
@@ -64,6 +64,8 @@ def create_app(settings: Settings, store: Store, *, clock: Clock = SYSTEM_CLOCK)
     problems.add_handlers(app, pages.refusal)
     problems.describe(app)
     app.add_middleware(Guard, limit=int(settings.web.max_body_megabytes * 1_000_000))
+    # First, so that what everybody looks at is not compared with every other route.
+    app.add_route("/d/{name}", boards.dashboard, ["GET"], include_in_schema=False)
     strict = [Depends(only_known_query)]
     app.include_router(api.router, prefix=API, dependencies=strict)
     for router in wing_routers():
@@ -108,9 +110,12 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in (*state.get("rate_limit", {}).items(), *_ALWAYS.items()):
-                    headers.setdefault(name, value)
+                headers = list(message["headers"])
+                said = {name for name, _ in headers}
+                limits = state.get("rate_limit", {}).items()
+                ours = ((name.lower().encode(), value.encode()) for name, value in limits)
+                headers += [field for field in (*ours, *_ALWAYS) if field[0] not in said]
+                message["headers"] = headers
             await send(message)
 
         app = self._refusal(Request(scope)) or self.app

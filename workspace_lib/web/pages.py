@@ -1,12 +1,11 @@
-"""Pages for people: the gallery, static twins, output notebooks, log-in, the API's description."""
+"""Pages for people: the gallery, output notebooks, log-in, the API's description."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,20 @@ from urllib.parse import parse_qs, quote, urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from workspace_lib.answers.downloads import etag_of, matches, not_modified, send_file
+from workspace_lib.answers.downloads import send_file
 from workspace_lib.answers.problems import Refusal
-from workspace_lib.clock import Clock, parse_instant
+from workspace_lib.answers.site import now_of, settings_of, store_of
+from workspace_lib.clock import parse_instant
 from workspace_lib.runs.folders import RunFolders
 from workspace_lib.runs.ledger_queries import get_run
 from workspace_lib.settings import Settings
-from workspace_lib.store.engines import Store
 from workspace_lib.views.blocks import Freshness, age, badge, card, cards, when
 from workspace_lib.views.html import Html, tag
 from workspace_lib.views.site import Site
-from workspace_lib.views.texts import Language, Texts, languages
-from workspace_lib.views.twins import Twin, find_twin, script_hash, site_of, twin_path
+from workspace_lib.views.texts import Texts, languages
+from workspace_lib.views.twins import Twin, find_twin
 from workspace_lib.web.access import COOKIE, Visitor, client_address, page_reader
+from workspace_lib.web.frame import LANGUAGE_COOKIE, page, sentence, site_for
 from workspace_lib.web.limits import RateLimiter
 from workspace_lib.web.tokens import find_token
 
@@ -39,14 +39,13 @@ _DAYS_LOGGED_IN = 30
 #: Each language in its own words, so that whoever needs it can read it.
 _LANGUAGE_NAMES = {"en": "English", "fr": "Français"}
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
-_REVALIDATE = "private, no-cache"
 
 
 @router.get("/")
 def gallery(request: Request, visitor: Visitor) -> HTMLResponse:
     """Show every dashboard with the age and state of its data."""
-    settings, site = _settings(request), _site(request)
-    texts, now = site.texts, _now(request)
+    settings, site = settings_of(request), site_for(request)
+    texts, now = site.texts, now_of(request)
     live = _live_address(settings)
     tiles = []
     for name, title in site.boards().items():
@@ -65,43 +64,8 @@ def gallery(request: Request, visitor: Visitor) -> HTMLResponse:
     head = tag("header", tag("h1", texts("page.boards")), class_="ws-head")
     main = tag("main", head, tag("div", cards(*tiles), class_="ws-gallery"), class_="ws-main")
     foot = _foot(texts, logged_in=COOKIE in request.cookies)
-    page = site.document(texts("page.boards"), site.bar(), main, foot, refresh_s=60)
-    return _page(page)
-
-
-@router.api_route("/d/{name}", methods=["GET", "HEAD"])
-async def dashboard(request: Request, visitor: Visitor, name: str) -> Response:
-    """Send a dashboard's twin: one file, packed where the browser takes that.
-
-    It waits for nothing but small local files, so it runs without a thread of its own.
-    """
-    settings, site = _settings(request), _site(request)
-    texts = site.texts
-    if not site.has(name):
-        return _sentence(site, "page.missing_title", "page.missing", HTTPStatus.NOT_FOUND)
-    twin = find_twin(settings, name, texts.language)
-    if twin is None:
-        return _page(
-            site.sentence(site.board_title(name), texts("front.no_twin"), refresh_s=15),
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        )
-    etag = etag_of(twin.sha256)
-    if matches(request, etag):
-        answer = not_modified(etag, _REVALIDATE)
-    else:
-        path = twin_path(settings, name, texts.language)
-        packed = "gzip" in request.headers.get("accept-encoding", "")
-        content = _content(path.with_suffix(".html.gz"), twin.sha256)
-        answer = Response(
-            content if packed else gzip.decompress(content),
-            media_type="text/html; charset=utf-8",
-            headers={"ETag": etag, "Cache-Control": _REVALIDATE, "Vary": "Accept-Encoding, Cookie"},
-        )
-        if packed:
-            answer.headers["Content-Encoding"] = "gzip"
-    answer.headers["X-Workspace-Made"] = twin.made
-    answer.headers["Content-Security-Policy"] = _policy(f"'{twin.script_hash}' blob:")
-    return answer
+    html = site.document(texts("page.boards"), site.bar(), main, foot, refresh_s=60)
+    return page(html)
 
 
 @router.get("/runs/{run_id}/notebook")
@@ -110,23 +74,23 @@ def output_notebook(request: Request, visitor: Visitor, run_id: str) -> Response
     from workspace_lib.web.notebooks import notebook_html
 
     page_reader(visitor)
-    site, settings = _site(request), _settings(request)
-    run = get_run(_store(request), run_id) if _RUN.fullmatch(run_id) else None
+    site, settings = site_for(request), settings_of(request)
+    run = get_run(store_of(request), run_id) if _RUN.fullmatch(run_id) else None
     if run is None:
-        return _sentence(site, "page.missing_title", "page.missing", HTTPStatus.NOT_FOUND)
+        return sentence(site, "page.missing_title", "page.missing", HTTPStatus.NOT_FOUND)
     path = RunFolders(settings.outputs_dir, run.id, run.attempt).notebook
     if not path.is_file():
-        return _sentence(site, "front.no_notebook_title", "front.no_notebook", HTTPStatus.NOT_FOUND)
+        return sentence(site, "front.no_notebook_title", "front.no_notebook", HTTPStatus.NOT_FOUND)
     title = f"{run.job} · {run.slot}"
     text = tag("section", Html(notebook_html(path)), class_="ws-text ws-notebook")
     head = tag("header", tag("h1", run.job), tag("p", tag("code", run.id)), class_="ws-head")
-    return _page(site.document(title, site.bar(), tag("main", head, text, class_="ws-main")))
+    return page(site.document(title, site.bar(), tag("main", head, text, class_="ws-main")))
 
 
 @router.get("/login")
 def login_page(request: Request) -> HTMLResponse:
     """Ask for a token."""
-    return _login(_site(request), _next(request.query_params.get("next")))
+    return _login(site_for(request), _next(request.query_params.get("next")))
 
 
 @router.post("/login")
@@ -140,9 +104,9 @@ async def login(request: Request) -> Response:
     if not verdict.allowed:
         raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "Too many wrong tokens.", verdict.headers)
     presented = form.get("token", [""])[0].strip()
-    if find_token(_store(request), presented, now=_now(request)) is None:
+    if find_token(store_of(request), presented, now=now_of(request)) is None:
         limiter.hit("logins", address)
-        return _login(_site(request), target, wrong=True)
+        return _login(site_for(request), target, wrong=True)
     answer = RedirectResponse(target, HTTPStatus.SEE_OTHER)
     answer.set_cookie(
         COOKIE,
@@ -170,14 +134,14 @@ def choose_language(request: Request, language: str) -> Response:
     target = _next(f"{came.path}?{came.query}" if came.query else came.path)
     answer = RedirectResponse(target, HTTPStatus.SEE_OTHER)
     if language in languages():
-        answer.set_cookie("workspace_language", language, max_age=365 * 86_400, samesite="lax")
+        answer.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86_400, samesite="lax")
     return answer
 
 
 @router.get("/docs")
 def api_docs(request: Request, visitor: Visitor) -> HTMLResponse:
     """Show the API's description, from files that came along."""
-    title = f"API · {_site(request).title}"
+    title = f"API · {site_for(request).title}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -224,10 +188,10 @@ def refusal(request: Request, status: HTTPStatus, detail: str) -> Response | Non
         answer: Response = RedirectResponse(f"/login?next={quote(path)}", HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE)
         return answer
-    site = _site(request)
+    site = site_for(request)
     if status == HTTPStatus.NOT_FOUND:
-        return _sentence(site, "page.missing_title", "page.missing", status)
-    return _page(site.sentence(status.phrase, detail), status)
+        return sentence(site, "page.missing_title", "page.missing", status)
+    return page(site.sentence(status.phrase, detail), status)
 
 
 def _state(site: Site, twin: Twin | None, now: datetime) -> Html:
@@ -297,23 +261,7 @@ def _login(site: Site, target: str, *, wrong: bool = False) -> HTMLResponse:
                 tag("p", texts("front.login")), mark, form, foot,
                 class_="ws-simple")  # fmt: skip
     status = HTTPStatus.UNAUTHORIZED if wrong else HTTPStatus.OK
-    return _page(site.document(title, inner), status)
-
-
-def _sentence(site: Site, title: str, text: str, status: HTTPStatus) -> HTMLResponse:
-    return _page(site.sentence(site.texts(title), site.texts(text)), status)
-
-
-def _page(html: str, status: HTTPStatus = HTTPStatus.OK) -> HTMLResponse:
-    policy = _policy(f"'{script_hash()}'")
-    return HTMLResponse(html, status, headers={"Content-Security-Policy": policy})
-
-
-def _policy(scripts: str) -> str:
-    return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data:; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
-    )
+    return page(site.document(title, inner), status)
 
 
 def _next(target: str | None) -> str:
@@ -321,12 +269,6 @@ def _next(target: str | None) -> str:
     if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
         return "/"
     return target
-
-
-def _site(request: Request) -> Site:
-    wanted = request.cookies.get("workspace_language")
-    language: Language | None = wanted if wanted in languages() else None  # type: ignore[assignment]
-    return site_of(_settings(request), language)
 
 
 def _live_address(settings: Settings) -> str | None:
@@ -340,29 +282,8 @@ def _live_address(settings: Settings) -> str | None:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-@lru_cache(maxsize=64)
-def _content(path: Path, content_hash: str) -> bytes:
-    """Return a twin's packed content; a new twin has a new hash and so is read anew."""
-    return path.read_bytes()
-
-
 @cache
 def _hash(path: Path) -> str:
     from workspace_lib.files import sha256_file
 
     return sha256_file(path)
-
-
-def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-def _store(request: Request) -> Store:
-    store: Store = request.app.state.store
-    return store
-
-
-def _now(request: Request) -> datetime:
-    clock: Clock = request.app.state.clock
-    return clock.now()
