@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from typing import Any
 
+import numpy as np
 import pytest
+from sqlalchemy import select
 
 from workspace_lib.files import sha256_bytes
+from workspace_lib.rain.blocks import NO_WIND, unpack_rows
+from workspace_lib.rain.days import merge_rows, new_rows
 from workspace_lib.rain.settings import Alias, Gauge, Network
+from workspace_lib.rain.tables import rain_days
 from workspace_lib.store import inventory, raw
-from workspace_lib.store.engines import Store, write
+from workspace_lib.store.engines import Store, read, write
 from workspace_lib.store.inventory import Fetched
 
 #: 2023-03-01T00:04:00Z [s since 1970].
@@ -76,3 +82,37 @@ def deliver(now: datetime) -> Deliver:
             inventory.register_fetched(connection, "rain", fetched, at)
 
     return put
+
+
+@pytest.fixture
+def store_rows(now: datetime) -> Callable[..., None]:
+    """Store columns (or one value for all) as rows of a gauge, by the library's own way."""
+
+    def put(store: Store, gauge: str, t_us: Any, tips: Any, **columns: Any) -> None:
+        rows = new_rows(t_us, tips, **{"file_id": 1, **columns})
+        with write(store.data) as connection:
+            merge_rows(connection, Gauge(id=gauge, name=gauge, folder=gauge), rows, now)
+
+    return put
+
+
+@pytest.fixture
+def stored_rows() -> Callable[..., list[dict[str, Any]]]:
+    """Return every row of all gauges, by gauge and stamp, with None for what is unknown."""
+
+    def get(store: Store) -> list[dict[str, Any]]:
+        with read(store.data) as connection:
+            days = connection.execute(
+                select(rain_days.c.gauge, rain_days.c.rows).order_by(*rain_days.primary_key.columns)
+            ).all()
+        rows = []
+        for gauge, content in days:
+            packed = unpack_rows(content)
+            for values in packed.tolist():
+                row = dict(zip(packed.dtype.names or (), values, strict=True))
+                unknown = {"wind": row["wind"] == NO_WIND, "battery_v": np.isnan(row["battery_v"])}
+                row |= {name: None for name, missing in unknown.items() if missing}
+                rows.append({"gauge": gauge, **row})
+        return rows
+
+    return get

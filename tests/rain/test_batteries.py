@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from workspace_lib.clock import to_us
 from workspace_lib.rain import frames
 from workspace_lib.rain.batteries import DailyLows, daily_lows, trend
+from workspace_lib.rain.days import merge_rows, new_rows
 from workspace_lib.rain.settings import Gauge
-from workspace_lib.rain.tables import rain_tips
 from workspace_lib.store.engines import Store, write
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -23,15 +24,14 @@ def lows(*volts: float) -> DailyLows:
 
 def fill(store: Store, days: int, per_day: float) -> None:
     """Four rows a day: low at night, high at noon, sinking by ``per_day`` [V]; one without."""
-    rows = []
+    stamps, volts = [], []
     for day in range(days):
-        for hour, sun in ((3, 0.0), (9, 0.6), (15, 0.9)):
-            t, volts = START + timedelta(days=day, hours=hour), 12.6 + sun + per_day * day
-            rows.append({"gauge": "alpha", "t": t, "tips": 0, "battery_v": volts, "file_id": 1})
-        unknown = START + timedelta(days=day, hours=21)
-        rows.append({"gauge": "alpha", "t": unknown, "tips": 0, "battery_v": None, "file_id": 1})
+        for hour, sun in ((3, 0.0), (9, 0.6), (15, 0.9), (21, np.nan)):
+            stamps.append(to_us(START + timedelta(days=day, hours=hour)))
+            volts.append(12.6 + sun + per_day * day)
+    rows = new_rows(stamps, 0, battery_v=volts, file_id=1)
     with write(store.data) as connection:
-        connection.execute(rain_tips.insert(), rows)
+        merge_rows(connection, GAUGE, rows, START)
 
 
 def test_the_low_of_each_day_is_found_without_the_unknown(any_store: Store) -> None:

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import BigInteger, Table, func, select, type_coerce
+from sqlalchemy import Table, func, select
 
 from workspace_lib import simulators
 from workspace_lib.errors import ParameterError, SourceError
 from workspace_lib.rain.capture import capture, day_of, device_of
+from workspace_lib.rain.days import read_rows
 from workspace_lib.rain.loggers import FAULTS, Loggers
 from workspace_lib.rain.settings import Network
 from workspace_lib.rain.simulator import NAME, SECRET, RainSimulator, SimulatedGauge
-from workspace_lib.rain.tables import rain_conflicts, rain_issues, rain_tips
+from workspace_lib.rain.tables import rain_conflicts, rain_days, rain_issues
 from workspace_lib.settings import Settings
 from workspace_lib.store import inventory
 from workspace_lib.store.engines import Store, read, write
@@ -84,10 +85,8 @@ def simulate(site: Settings) -> Iterator[Callable[..., RainSimulator]]:
 
 def stored(store: Store, gauge: str) -> tuple[list[int], list[int]]:
     with read(store.data) as connection:
-        stamp = type_coerce(rain_tips.c.t, BigInteger)
-        query = select(stamp, rain_tips.c.tips).where(rain_tips.c.gauge == gauge)
-        rows = connection.execute(query.order_by(stamp)).all()
-    return [t // 1_000_000 for t, _ in rows], [tips for _, tips in rows]
+        rows = read_rows(connection, gauge, 0, 2**62)
+    return (rows["t_us"] // 1_000_000).tolist(), rows["tips"].tolist()
 
 
 def count(store: Store, table: Table) -> int:
@@ -128,7 +127,7 @@ def test_capturing_again_changes_nothing(
     simulate(days=2)
     now = START + timedelta(days=3)
     capture(rain_store, site, now=now)
-    tables = (rain_tips, rain_conflicts, rain_issues, inventory.source_files)
+    tables = (rain_days, rain_conflicts, rain_issues, inventory.source_files)
     before = [count(rain_store, table) for table in tables]
     report = capture(rain_store, site, now=now + timedelta(minutes=5))
     assert (report.new, report.fetched, report.rows, report.files_parsed) == (0, 0, 0, 0)
@@ -153,7 +152,7 @@ def test_packed_files_can_be_parsed_again(
     now = START + timedelta(days=5)
     assert capture(rain_store, site, now=now).packed_days == 2
     with write(rain_store.data) as connection:
-        connection.execute(rain_tips.delete())
+        connection.execute(rain_days.delete())
         inventory.replay(connection, "rain", now=now)
     report = capture(rain_store, site, now=now)
     assert (report.fetched, report.files_parsed) == (0, simulator.truth().files)
@@ -207,7 +206,7 @@ def test_what_was_fetched_is_stored_even_if_the_source_is_lost(
     now = START + timedelta(days=1)
     capture(rain_store, site, now=now)
     with write(rain_store.data) as connection:
-        connection.execute(rain_tips.delete())
+        connection.execute(rain_days.delete())
         inventory.replay(connection, "rain", now=now)
     simulator.stop()
     with pytest.raises(SourceError):

@@ -15,7 +15,7 @@ from workspace_lib.errors import DataQualityError
 from workspace_lib.rain import queries
 from workspace_lib.rain.analysis import US, coverage_of
 from workspace_lib.rain.settings import Network
-from workspace_lib.rain.tables import rain_conflicts, rain_issues, rain_tips
+from workspace_lib.rain.tables import rain_conflicts, rain_issues
 from workspace_lib.store.engines import Store, write
 
 START = datetime(2026, 10, 20, tzinfo=UTC)
@@ -24,23 +24,13 @@ Fill = Callable[..., None]
 
 
 @pytest.fixture
-def fill() -> Fill:
+def fill(store_rows: Callable[..., None]) -> Fill:
     """Store rows of a gauge at these minutes after the start, with these tips."""
 
     def put(store: Store, gauge: str, minutes: Any, tips: dict[int, int] | None = None) -> None:
-        rows = [
-            {
-                "gauge": gauge,
-                "t": to_us(START) + round(minute * MIN),
-                "tips": (tips or {}).get(minute, 0),
-                "wind": 7,
-                "battery_v": 12.5,
-                "file_id": 1,
-            }
-            for minute in minutes
-        ]
-        with write(store.data) as connection:
-            connection.execute(rain_tips.insert(), rows)
+        stamps = [to_us(START) + round(minute * MIN) for minute in minutes]
+        counts = [(tips or {}).get(minute, 0) for minute in minutes]
+        store_rows(store, gauge, stamps, counts, wind=7, battery_v=12.5)
 
     return put
 
@@ -62,7 +52,7 @@ def test_tips_come_with_their_coverage(any_store: Store, fill: Fill, network: Ne
     assert found["polytech"].coverage.missing_share(to_us(at(5)), to_us(at(30))) == 1.0
 
 
-def test_pauses_found_in_the_database_are_those_of_the_pure_function(
+def test_the_coverage_of_many_days_is_that_of_the_pure_function(
     any_store: Store, fill: Fill, network: Network
 ) -> None:
     rng = np.random.default_rng(2)
@@ -156,9 +146,7 @@ def test_every_code_of_a_refused_line_is_known_to_the_read_side() -> None:
     import inspect
     import re
 
-    from workspace_lib.rain import grammar, ingest
+    from workspace_lib.rain import grammar
 
     refused = set(re.findall(r'Refusal\(\s*"(\w+)"', inspect.getsource(grammar)))
-    aside = set(re.findall(r'code(?:, message)? = "(\w+)"', inspect.getsource(ingest)))
     assert refused == set(queries.BAD_LINES)
-    assert aside == set(queries.SET_ASIDE)

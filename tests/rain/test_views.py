@@ -15,8 +15,7 @@ from workspace_lib.clock import to_us
 from workspace_lib.rain import frames, plots
 from workspace_lib.rain.analysis import US, WINDOWS_S, TipSeries, coverage_of
 from workspace_lib.rain.settings import Network
-from workspace_lib.rain.tables import rain_tips
-from workspace_lib.store.engines import Store, write
+from workspace_lib.store.engines import Store
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 END = START + timedelta(days=4)
@@ -45,7 +44,10 @@ def test_sums_have_a_row_per_gauge_and_window(series: dict[str, TipSeries]) -> N
     assert first.loc["P5min", "rain_mm"] == pytest.approx(1.4)
     assert first.loc["P72h", "tips"] == 9
     assert first.loc["P72h", "missing_share"] == pytest.approx(360 / (72 * 60))
-    assert frame[frame["gauge"] == "b"]["rain_mm"].isna().all()
+    second = frames.sums(series, START + timedelta(hours=2)).set_index(["gauge", "window"]).loc["b"]
+    assert np.isnan(second.loc["P30min", "rain_mm"])
+    assert second.loc["P30min", "uncalibrated_tips"] == 6
+    assert second.loc["P5min", "rain_mm"] == 0
 
 
 def test_wide_sums_have_a_column_per_window_in_order(series: dict[str, TipSeries]) -> None:
@@ -62,10 +64,10 @@ def test_totals_say_what_is_missing(series: dict[str, TipSeries]) -> None:
     assert frame.loc["a", "missing_share"] == pytest.approx(360 / (4 * 1440))
 
 
-def test_the_state_of_gauges_with_and_without_rows(store: Store, network: Network) -> None:
-    row = {"gauge": "hydropolis", "t": START, "tips": 0, "battery_v": None, "file_id": 1}
-    with write(store.data) as connection:
-        connection.execute(rain_tips.insert(), row)
+def test_the_state_of_gauges_with_and_without_rows(
+    store: Store, network: Network, store_rows: Any
+) -> None:
+    store_rows(store, "hydropolis", [to_us(START)], 0)
     frame = frames.gauges(store, network.gauges, START + timedelta(minutes=42))
     first, second = frame.to_dict("records")
     assert (first["age_min"], first["last"]) == (42.0, pd.Timestamp(START))

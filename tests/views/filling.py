@@ -24,8 +24,8 @@ from sqlalchemy import insert
 
 from workspace_lib.clock import iso, to_us
 from workspace_lib.rain import frames, queries
-from workspace_lib.rain.settings import load_network
-from workspace_lib.rain.tables import rain_tips
+from workspace_lib.rain.days import merge_rows, new_rows
+from workspace_lib.rain.settings import Gauge, load_network
 from workspace_lib.runs import ledger
 from workspace_lib.runs.folders import RunFolders
 from workspace_lib.runs.job_spec import JobSpec
@@ -91,14 +91,10 @@ def _rain(store: Store, now: datetime) -> None:
         keep[4000 + 900 * number : 4300 + 900 * number] = False
         if gauge == "mse":
             keep[-90:] = False
-        rows = [
-            {"gauge": gauge, "t": int(m) * 60_000_000, "tips": int(n), "battery_v": 13.1}
-            | {"wind": 0, "file_id": 1}
-            for m, n, kept in zip(minutes, tips, keep, strict=True)
-            if kept
-        ]
+        stamps = minutes[keep] * 60_000_000
+        rows = new_rows(stamps, tips[keep], wind=0, battery_v=13.1, file_id=1)
         with write(store.data) as connection:
-            connection.execute(insert(rain_tips), rows)
+            merge_rows(connection, Gauge(id=gauge, name=gauge, folder=gauge), rows, now)
 
 
 def _runs(settings: Settings, store: Store, now: datetime) -> str:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, func, select, type_coerce
 
+from workspace_lib.clock import to_us
+from workspace_lib.rain.blocks import DAY_US
+from workspace_lib.rain.days import read_rows
 from workspace_lib.rain.settings import Gauge
-from workspace_lib.rain.tables import rain_tips
 from workspace_lib.store.engines import Store, read
 
-DAY_US: Final = 86_400_000_000
 #: Fewer days than these say nothing about where a voltage is going.
 FEWEST_DAYS: Final = 5
 #: A battery under a panel is watched for so long: weather averages out, a fault does not.
@@ -35,22 +35,12 @@ class DailyLows:
 
 def daily_lows(store: Store, gauge: Gauge, t_from: datetime, t_to: datetime) -> DailyLows:
     """Return the lowest battery voltage of each UTC day in (from, to]."""
-    columns = rain_tips.c
-    stamp = type_coerce(columns.t, BigInteger)
-    day = (stamp // DAY_US).label("day")
-    query = (
-        select(day, func.min(columns.battery_v))
-        .where(columns.gauge == gauge.id, columns.t > t_from, columns.t <= t_to)
-        .where(columns.battery_v.is_not(None))
-        .group_by(day)
-        .order_by(day)
-    )
     with read(store.data) as connection:
-        rows: list[Any] = list(connection.execute(query))
-    return DailyLows(
-        np.array([number for number, _ in rows], dtype=np.int64),
-        np.array([volts for _, volts in rows], dtype=np.float64),
-    )
+        rows = read_rows(connection, gauge.id, to_us(t_from), to_us(t_to))
+    known = rows[~np.isnan(rows["battery_v"])]
+    days, first = np.unique(known["t_us"] // DAY_US, return_index=True)
+    volts = np.minimum.reduceat(known["battery_v"], first) if len(days) else np.empty(0)
+    return DailyLows(days.astype(np.int64), volts.astype(np.float64))
 
 
 def trend(lows: DailyLows) -> float | None:

@@ -1,40 +1,37 @@
 """From fetched files to rows: parse what is pending, decide what contradicts, store it at once.
 
-Policies, all visible in the store:
-
-- The first row stored for a gauge and stamp is kept. An equal one later is a duplicate (counted);
-  a different one is a conflict (kept in ``rain_conflicts``).
-- A row stamped before the network can have existed comes from a clock that was reset, one stamped
-  long after its file was seen from a clock that runs ahead: both are set aside in ``rain_issues``.
-- A file without a single row, or of a gauge nobody knows, is quarantined with the reason.
+Each batch is one transaction: rows into their days (`days.merge_rows` keeps the first of two that
+contradict each other), issues beside them (`policies`), the files marked as parsed. A file without
+a single row, or of a gauge nobody knows, is quarantined with the reason.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Connection, select, type_coerce
+from sqlalchemy import select
 
-from workspace_lib.clock import iso, to_us
+from workspace_lib.clock import to_us
+from workspace_lib.formats import Issue
+from workspace_lib.rain.blocks import Rows
+from workspace_lib.rain.days import Merged, merge_rows, new_rows
 from workspace_lib.rain.grammar import printable
+from workspace_lib.rain.policies import implausible, late_rows, pointed_out, years_of
 from workspace_lib.rain.readers import A0Batch, parse_a0_many, parse_a0_name
 from workspace_lib.rain.settings import Gauge, Network, RainSettings
-from workspace_lib.rain.tables import rain_conflicts, rain_issues, rain_tips
+from workspace_lib.rain.tables import rain_issues
 from workspace_lib.store import inventory, raw
 from workspace_lib.store.engines import Store, read, write
 from workspace_lib.store.source_files import FileRow, source_files
 from workspace_lib.store.upsert import insert_or_ignore
 
-KEEP_FIRST: Final = "keep first"
 UNKNOWN_GAUGE: Final = "No gauge of the site has"
-#: Stamps further apart than this are looked up in the store separately [µs].
-_CLUSTER_US: Final = 86_400_000_000
 
 
 @dataclass
@@ -49,23 +46,22 @@ class Tally:
     conflicts: int = 0
     set_aside: int = 0
     bad_lines: int = 0
+    late: int = 0
     rows_by_gauge: Counter[str] = field(default_factory=Counter)
+    rows_by_year: Counter[int] = field(default_factory=Counter)
     quarantined: list[tuple[str, str]] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
 
-
-@dataclass(frozen=True)
-class _Existing:
-    """A row the store has already, or will have once this batch is stored."""
-
-    t_us: int
-    tips: int
-    wind: int | None
-    battery_v: float | None
-    file_id: int
-
-    def equals(self, tips: int, wind: int, battery_v: float | None) -> bool:
-        return (self.tips, self.wind, self.battery_v) == (tips, wind, battery_v)
+    def add(self, gauge_id: str, merged: Merged) -> None:
+        """Count what became of rows of a gauge."""
+        self.rows_new += len(merged.rows)
+        self.duplicates += merged.duplicates
+        self.conflicts += merged.conflicts
+        self.late += sum(len(rows) for _, rows in late_rows(merged))
+        if len(merged.rows):
+            self.rows_by_gauge[gauge_id] += len(merged.rows)
+            years, counts = np.unique(years_of(merged.rows["t_us"]), return_counts=True)
+            self.rows_by_year.update(dict(zip(years.tolist(), counts.tolist(), strict=True)))
 
 
 def folder_of(path: str) -> str:
@@ -186,38 +182,26 @@ def _store_batch(
     tally: Tally,
 ) -> None:
     batch = parse_a0_many(contents)
-    rows_of_file = np.bincount(batch.rows["file"], minlength=len(files))
-    refused = _refused(batch, owners, rows_of_file)
+    refused = _refused(batch, owners, np.bincount(batch.rows["file"], minlength=len(files)))
+    text_of = _TextOf(files, contents)
     known = np.array([gauge is not None for gauge, _ in owners], dtype=bool)
-    rows = batch.rows[known[batch.rows["file"]]]
-    rows, aside = _set_aside(rows, rain, files, owners, contents, now)
-    gauge_ids = sorted({gauge.id for gauge, _ in owners if gauge is not None})
-    code = {gauge_id: number for number, gauge_id in enumerate(gauge_ids)}
-    code_of_file = np.array([code[gauge.id] if gauge else -1 for gauge, _ in owners], dtype=int)
-    issues = aside + [
-        {
-            "file_id": files[found.file].id,
-            "line": found.line,
-            "code": found.issue.code,
-            "gauge": owner.id if (owner := owners[found.file][0]) else None,
-            "severity": found.issue.severity,
-            "message": found.issue.message,
-            "text": found.text,
-            "noticed": now,
-        }
+    issues = [
+        _issue(files[found.file], owners[found.file][0], found.line, found.issue, found.text, now)
         for found in batch.issues
         if known[found.file]
     ]
+    rows = batch.rows[known[batch.rows["file"]]]
+    rows, aside = _set_aside(rows, rain, files, owners, text_of, now)
     with write(store.data) as connection:
-        new, conflicts, duplicates = _judge(
-            connection, rows, code_of_file, gauge_ids, [row.id for row in files], now
-        )
-        if new:
-            connection.execute(rain_tips.insert(), new)
-        if conflicts:
-            connection.execute(insert_or_ignore(connection, rain_conflicts), conflicts)
-        if issues:
-            connection.execute(insert_or_ignore(connection, rain_issues), issues)
+        merged = {
+            gauge.id: merge_rows(connection, gauge, mine, now)
+            for gauge, mine in _by_gauge(rows, files, owners)
+        }
+        gauges = {gauge.id: gauge for gauge, _ in owners if gauge is not None}
+        for gauge_id, one in merged.items():
+            issues += pointed_out(gauges[gauge_id], one, text_of, now)
+        if issues or aside:
+            connection.execute(insert_or_ignore(connection, rain_issues), issues + aside)
         parsed = [row.id for number, row in enumerate(files) if number not in refused]
         inventory.mark_parsed(connection, parsed, now)
         for number, reason in refused.items():
@@ -226,15 +210,42 @@ def _store_batch(
     tally.lines += int(batch.lines.sum())
     tally.blank += int(batch.blank.sum())
     tally.bad_lines += int(batch.bad.sum())
-    tally.rows_new += len(new)
-    tally.duplicates += duplicates
-    tally.conflicts += len(conflicts)
     tally.set_aside += len(aside)
-    tally.rows_by_gauge.update(row["gauge"] for row in new)
+    for gauge_id, one in merged.items():
+        tally.add(gauge_id, one)
     for number, reason in refused.items():
         tally.quarantined.append((files[number].path, reason))
         if owners[number][0] is None:
             tally.unknown[folder_of(files[number].path) or "/"] += 1
+
+
+class _TextOf:
+    """Finds the text of a line by the id of its file and its number."""
+
+    def __init__(self, files: Sequence[FileRow], contents: Sequence[bytes]) -> None:
+        self._contents = dict(zip((row.id for row in files), contents, strict=True))
+
+    def __call__(self, file_id: int, line: int) -> str:
+        return printable(self._contents[file_id].split(b"\n")[line - 1].strip())
+
+
+def _by_gauge(
+    rows: Rows, files: Sequence[FileRow], owners: Sequence[tuple[Gauge | None, str]]
+) -> Iterator[tuple[Gauge, Rows]]:
+    """Yield the gauges, in one order for all writers, each with its rows as they came."""
+    ids = np.array([row.id for row in files], dtype=np.int64)
+    new = new_rows(
+        rows["t_us"],
+        rows["tips"],
+        wind=rows["wind"],
+        battery_v=rows["battery_v"],
+        file_id=ids[rows["file"]],
+        line=rows["line"],
+    )
+    gauges = {gauge.id: gauge for gauge, _ in owners if gauge is not None}
+    owner = np.array([gauge.id if gauge else "" for gauge, _ in owners])[rows["file"]]
+    for gauge_id in sorted(gauges):
+        yield gauges[gauge_id], new[owner == gauge_id]
 
 
 def _refused(
@@ -252,113 +263,35 @@ def _refused(
 
 
 def _set_aside(
-    rows: NDArray[Any],
+    rows: Rows,
     rain: RainSettings,
     files: Sequence[FileRow],
     owners: Sequence[tuple[Gauge | None, str]],
-    contents: Sequence[bytes],
+    text_of: _TextOf,
     now: datetime,
-) -> tuple[NDArray[Any], list[dict[str, Any]]]:
+) -> tuple[Rows, list[dict[str, Any]]]:
     """Return the rows whose stamps can be true, and the others as issues with their text."""
-    earliest = to_us(rain.first_plausible)
-    seen = np.array([to_us(row.first_seen) for row in files], dtype=np.int64)
-    latest = seen[rows["file"]] + rain.future_tolerance_s * 1_000_000
-    early, late = rows["t_us"] < earliest, rows["t_us"] > latest
-    aside = []
-    for index in np.flatnonzero(early | late).tolist():
-        file, line = int(rows["file"][index]), int(rows["line"][index])
-        stamp = iso(int(rows["t_us"][index]))
-        if early[index]:
-            code, message = "clock_reset", f"{stamp} is before {iso(rain.first_plausible)}."
-        else:
-            code = "stamp_in_future"
-            message = f"{stamp} is long after the file was seen ({iso(files[file].first_seen)})."
-        gauge = owners[file][0]
-        text = contents[file].split(b"\n")[line - 1]
-        aside.append(
-            {
-                "file_id": files[file].id,
-                "line": line,
-                "code": code,
-                "gauge": gauge.id if gauge else None,
-                "severity": "warning",
-                "message": message,
-                "text": printable(text.strip()),
-                "noticed": now,
-            }
-        )
-    return rows[~(early | late)], aside
+    seen = np.array([to_us(row.first_seen) for row in files], dtype=np.int64)[rows["file"]]
+    true, aside = np.ones(len(rows), bool), []
+    for place, code, message in implausible(rows["t_us"], seen, rain):
+        file, line = int(rows["file"][place]), int(rows["line"][place])
+        issue = Issue(code, "warning", f"line {line}", message)
+        text = text_of(files[file].id, line)
+        aside.append(_issue(files[file], owners[file][0], line, issue, text, now))
+        true[place] = False
+    return rows[true], aside
 
 
-def _judge(
-    connection: Connection,
-    rows: NDArray[Any],
-    code_of_file: NDArray[np.int64],
-    gauge_ids: Sequence[str],
-    file_ids: Sequence[int],
-    now: datetime,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
-    """Return rows to insert, conflicts, and the number of duplicates."""
-    codes = code_of_file[rows["file"]]
-    order = np.lexsort((np.arange(len(rows)), rows["t_us"], codes))
-    rows, codes = rows[order], codes[order]
-    new: list[dict[str, Any]] = []
-    conflicts: list[dict[str, Any]] = []
-    duplicates = 0
-    for code, gauge in enumerate(gauge_ids):
-        mine = rows[codes == code]
-        there = _stored(connection, gauge, mine["t_us"])
-        for file, line, t_us, tips, wind, battery, _ in mine.tolist():
-            battery_v = None if battery != battery else battery  # NaN is unknown
-            kept = there.get(t_us)
-            file_id = file_ids[file]
-            if kept is None:
-                there[t_us] = _Existing(t_us, tips, wind, battery_v, file_id)
-                new.append(
-                    {
-                        "gauge": gauge,
-                        "t": t_us,
-                        "tips": tips,
-                        "wind": wind,
-                        "battery_v": battery_v,
-                        "file_id": file_id,
-                    }
-                )
-            elif kept.equals(tips, wind, battery_v):
-                duplicates += 1
-            else:
-                conflicts.append(
-                    {
-                        "gauge": gauge,
-                        "t": t_us,
-                        "file_id": file_id,
-                        "line": line,
-                        "tips": tips,
-                        "wind": wind,
-                        "battery_v": battery_v,
-                        "kept_file_id": kept.file_id,
-                        "kept_tips": kept.tips,
-                        "kept_wind": kept.wind,
-                        "kept_battery_v": kept.battery_v,
-                        "policy": KEEP_FIRST,
-                        "noticed": now,
-                    }
-                )
-    return new, conflicts, duplicates
-
-
-def _stored(connection: Connection, gauge: str, t_us: NDArray[np.int64]) -> dict[int, _Existing]:
-    """Return the rows the store has in the neighbourhood of these sorted stamps, by stamp."""
-    found: dict[int, _Existing] = {}
-    if not len(t_us):
-        return found
-    columns = rain_tips.c
-    stamp = type_coerce(columns.t, BigInteger)
-    query = select(stamp, columns.tips, columns.wind, columns.battery_v, columns.file_id)
-    for cluster in np.split(t_us, np.flatnonzero(np.diff(t_us) > _CLUSTER_US) + 1):
-        near = query.where(
-            columns.gauge == gauge, stamp >= int(cluster[0]), stamp <= int(cluster[-1])
-        )
-        for row in connection.execute(near):
-            found[row[0]] = _Existing(*row)
-    return found
+def _issue(
+    file: FileRow, gauge: Gauge | None, line: int, issue: Issue, text: str, now: datetime
+) -> dict[str, Any]:
+    return {
+        "file_id": file.id,
+        "line": line,
+        "code": issue.code,
+        "gauge": gauge.id if gauge else None,
+        "severity": issue.severity,
+        "message": issue.message,
+        "text": text,
+        "noticed": now,
+    }

@@ -5,23 +5,26 @@ Every function takes an open store, read-only or not, and returns plain arrays a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import BigInteger, Connection, func, or_, select, type_coerce
+from sqlalchemy import func, select
 
 from workspace_lib.clock import from_us, localize, to_us
 from workspace_lib.errors import DataQualityError
-from workspace_lib.rain.analysis import JITTER, US, Coverage, Ints, TipSeries
+from workspace_lib.rain import days as stored
+from workspace_lib.rain.analysis import Coverage, TipSeries
+from workspace_lib.rain.blocks import NO_WIND
+from workspace_lib.rain.policies import SET_ASIDE as SET_ASIDE
 from workspace_lib.rain.settings import Gauge
-from workspace_lib.rain.tables import rain_conflicts, rain_issues, rain_tips
+from workspace_lib.rain.tables import rain_conflicts, rain_issues
 from workspace_lib.store.engines import Store, read
 
-#: Codes of issues: rows whose stamp cannot be true, and lines that are no rows.
-SET_ASIDE = ("clock_reset", "stamp_in_future")
+#: Codes of issues: lines that are no rows (`SET_ASIDE`: rows whose stamp cannot be true).
 BAD_LINES = (
     "field_count",
     "truncated_line",
@@ -31,8 +34,6 @@ BAD_LINES = (
     "nul_bytes",
     "bad_label",
 )
-
-_stamp = type_coerce(rain_tips.c.t, BigInteger)
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,10 @@ def tips(
     found = {}
     with read(store.data) as connection:
         for gauge in gauges:
-            rows = connection.execute(
-                select(_stamp, rain_tips.c.tips)
-                .where(
-                    rain_tips.c.gauge == gauge.id,
-                    _stamp > begin,
-                    _stamp <= end,
-                    rain_tips.c.tips > 0,
-                )
-                .order_by(_stamp)
-            ).all()
-            table = np.array([tuple(row) for row in rows], dtype=np.int64).reshape(-1, 2)
+            t_us, counts = stored.read_wet(connection, gauge.id, begin, end)
+            covered = stored.read_coverage(connection, gauge, begin, end)
             found[gauge.id] = TipSeries(
-                gauge.id,
-                gauge.name,
-                table[:, 0],
-                table[:, 1],
-                _coverage(connection, gauge, begin, end),
-                gauge.mm_per_tip,
+                gauge.id, gauge.name, t_us, counts, covered, gauge.mm_per_tip
             )
     return found
 
@@ -85,23 +72,22 @@ def tips(
 def coverage(store: Store, gauge: Gauge, t_from: datetime, t_to: datetime) -> Coverage:
     """Return for which time in (from, to] there are rows of a gauge."""
     with read(store.data) as connection:
-        return _coverage(connection, gauge, to_us(t_from), to_us(t_to))
+        return stored.read_coverage(connection, gauge, to_us(t_from), to_us(t_to))
 
 
 def last_rows(store: Store, gauges: Sequence[Gauge]) -> dict[str, LastRow]:
     """Return the newest row of each gauge that has one."""
     found = {}
-    columns = rain_tips.c
     with read(store.data) as connection:
         for gauge in gauges:
-            row = connection.execute(
-                select(columns.t, columns.battery_v, columns.wind)
-                .where(columns.gauge == gauge.id)
-                .order_by(columns.t.desc())
-                .limit(1)
-            ).first()
+            row = stored.last_row(connection, gauge.id)
             if row is not None:
-                found[gauge.id] = LastRow(*row)
+                volts, wind = float(row["battery_v"]), int(row["wind"])
+                found[gauge.id] = LastRow(
+                    from_us(int(row["t_us"])),
+                    None if math.isnan(volts) else volts,
+                    None if wind == NO_WIND else wind,
+                )
     return found
 
 
@@ -123,7 +109,7 @@ def as_of(store: Store, gauges: Sequence[Gauge]) -> datetime:
         names = ", ".join(gauge.id for gauge in gauges) or "no gauge"
         raise DataQualityError(
             f"There is no rain data of {names} yet.",
-            where="rain_tips",
+            where="rain_days",
             fix="Run the job rain_capture, and look at its report.",
         )
     return newest
@@ -132,10 +118,8 @@ def as_of(store: Store, gauges: Sequence[Gauge]) -> datetime:
 def span(store: Store, gauge: Gauge) -> tuple[datetime, datetime] | None:
     """Return the stamps of the first and the last row of a gauge, or None."""
     with read(store.data) as connection:
-        first, last = connection.execute(
-            select(func.min(_stamp), func.max(_stamp)).where(rain_tips.c.gauge == gauge.id)
-        ).one()
-    return None if first is None else (from_us(first), from_us(last))
+        found = stored.span(connection, gauge.id)
+    return None if found is None else (from_us(found[0]), from_us(found[1]))
 
 
 def daily_completeness(
@@ -165,7 +149,7 @@ def daily_completeness(
         edges[-1] += 1
     with read(store.data) as connection:
         for gauge in gauges:
-            covered = _coverage(connection, gauge, int(edges[0]), int(edges[-1]))
+            covered = stored.read_coverage(connection, gauge, int(edges[0]), int(edges[-1]))
             missing = covered.missing_share(edges[:-1], edges[1:]).tolist()
             for day, share in zip(dates, missing, strict=True):
                 shares[day][gauge.id] = 1.0 - share
@@ -192,42 +176,3 @@ def troubles(
             counts = {row[0]: row[1] for row in connection.execute(issues)}
             found[gauge.id] = Troubles(connection.scalar(conflicts) or 0, counts)
     return found
-
-
-def _coverage(connection: Connection, gauge: Gauge, begin: int, end: int) -> Coverage:
-    """Find the pauses in the database, so that a year of rows gives a handful of intervals."""
-    step = gauge.step_s * US
-    limit = int(JITTER * step)
-    rows = (
-        select(
-            _stamp.label("t"),
-            func.lag(_stamp).over(order_by=_stamp).label("before"),
-            func.lead(_stamp).over(order_by=_stamp).label("after"),
-        )
-        # Rows just outside may cover time inside, or join with rows there.
-        .where(rain_tips.c.gauge == gauge.id, _stamp > begin - limit, _stamp <= end + limit)
-        .subquery()
-    )
-    ends_of_runs = (
-        select(rows.c.t, rows.c.before, rows.c.after)
-        .where(
-            or_(
-                rows.c.before.is_(None),
-                rows.c.after.is_(None),
-                rows.c.t - rows.c.before > limit,
-                rows.c.after - rows.c.t > limit,
-            )
-        )
-        .order_by(rows.c.t)
-    )
-    starts, stops = [], []
-    for t, before, after in connection.execute(ends_of_runs):
-        if before is None or t - before > limit:
-            starts.append(t - step)
-        if after is None or after - t > limit:
-            stops.append(t)
-    return Coverage(_clip(starts, begin, end), _clip(stops, begin, end))
-
-
-def _clip(values: list[int], begin: int, end: int) -> Ints:
-    return np.clip(np.array(values, dtype=np.int64), begin, end)

@@ -6,19 +6,6 @@ from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, Table, 
 
 from workspace_lib.store.base import Instant, Json, data_metadata
 
-#: One row per gauge and stamp, never changed: what the logger counted in the step ending at ``t``.
-rain_tips = Table(
-    "rain_tips",
-    data_metadata,
-    Column("gauge", Text, primary_key=True),
-    Column("t", Instant, primary_key=True),
-    Column("tips", Integer, nullable=False),
-    Column("wind", Integer),
-    Column("battery_v", Double),
-    Column("file_id", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-
 #: All rows of a gauge whose stamps lie in one UTC day (``day`` counts from 1970-01-01), as one
 #: block; `workspace_lib.rain.blocks` says what the bytes are. ``wet`` and ``covered`` stand before
 #: ``rows`` because a database reads a row from its beginning: sums never touch the large one.
