@@ -1,28 +1,23 @@
-"""Sums over (t-w, t], coverage and bins: against brute force, and against pandas where it can."""
+"""Coverage, depths and bins: against brute force where it can."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workspace_lib.errors import ParameterError
+from workspace_lib.errors import DataQualityError, ParameterError
 from workspace_lib.rain.analysis import (
     US,
-    WINDOWS_S,
     Coverage,
     TipSeries,
     bin_edges,
-    bin_sums,
     coverage_of,
     hyetograph,
-    maximum,
     pleasant_bin_s,
-    sum_steps,
-    total,
-    window_sums,
 )
 
 MIN = 60 * US
@@ -36,65 +31,6 @@ def series(
     t_us: np.ndarray, tips: np.ndarray, coverage: Coverage, mm_per_tip: float | None = 0.2
 ) -> TipSeries:
     return TipSeries("g", "Gauge", t_us, tips, coverage, mm_per_tip)
-
-
-rows = st.lists(
-    st.tuples(st.integers(0, 4000), st.integers(1, 9)), unique_by=lambda row: row[0], max_size=40
-).map(lambda found: sorted(found))
-
-
-@given(rows, st.lists(st.integers(-100, 5000), max_size=10), st.sampled_from([1, 7, 60, 3600]))
-def test_a_window_holds_its_end_and_not_its_start(
-    found: list[tuple[int, int]], at: list[int], width_s: int
-) -> None:
-    t = array(*(second for second, _ in found)) * US
-    tips = array(*(count for _, count in found))
-    sums = window_sums(t, tips, array(*at) * US, width_s)
-    for instant, sum_ in zip(at, sums.tolist(), strict=True):
-        assert sum_ == sum(n for second, n in found if instant - width_s < second <= instant)
-
-
-@pytest.mark.parametrize("width_s", WINDOWS_S.values())
-def test_sums_equal_pandas_where_tips_enter_and_leave(width_s: int) -> None:
-    rng = np.random.default_rng(4)
-    t = np.unique(rng.integers(0, 10 * 86_400, 800)) * US
-    tips = rng.integers(1, 6, len(t))
-    instants, sums = sum_steps(t, tips, width_s)
-    assert np.array_equal(instants, np.union1d(t, t + width_s * US))
-    values = pd.Series(0, index=pd.to_datetime(instants, unit="us"))
-    values[pd.to_datetime(t, unit="us")] = tips
-    rolled = values.rolling(f"{width_s}s", closed="right").sum()
-    assert np.array_equal(sums, rolled.to_numpy().astype(np.int64))
-
-
-@given(rows, st.sampled_from([1, 60, 3600]))
-def test_a_step_function_holds_between_its_instants(
-    found: list[tuple[int, int]], width_s: int
-) -> None:
-    t = array(*(second for second, _ in found)) * US
-    tips = array(*(count for _, count in found))
-    instants, sums = sum_steps(t, tips, width_s)
-    for at in range(-1, 8000, 97):
-        before = np.searchsorted(instants, at * US, side="right") - 1
-        held = int(sums[before]) if before >= 0 else 0
-        assert held == window_sums(t, tips, at * US, width_s)
-
-
-@given(rows, st.sampled_from([60, 600]))
-def test_the_maximum_is_that_of_the_step_function(
-    found: list[tuple[int, int]], width_s: int
-) -> None:
-    t = array(*(second for second, _ in found)) * US
-    tips = array(*(count for _, count in found))
-    largest, when = maximum(t, tips, width_s)
-    assert largest == sum_steps(t, tips, width_s)[1].max(initial=0)
-    assert (when is None) == (not found)
-
-
-def test_sums_do_not_count_rows_but_time() -> None:
-    hourly = array(0, 60, 120, 121, 122) * MIN
-    tips = array(5, 5, 5, 1, 1)
-    assert window_sums(hourly, tips, 122 * MIN, 300) == 7
 
 
 def test_coverage_joins_rows_a_step_apart_and_jitter() -> None:
@@ -143,19 +79,44 @@ def test_an_interval_that_ends_before_it_begins_is_refused() -> None:
         coverage_of(array(1)).missing_share(10, 10)
 
 
-def test_a_total_says_what_is_missing() -> None:
-    stamps = array(*range(1, 11)) * MIN
-    one = series(stamps[[2, 5]], array(3, 4), coverage_of(stamps))
-    found = total(one, 0, 20 * MIN)
-    assert (found.tips, found.rain_mm, found.missing_share) == (7, pytest.approx(1.4), 0.5)
-    assert (
-        total(series(stamps, array(*[0] * 10), coverage_of(stamps), None), 0, MIN).rain_mm is None
+def test_intervals_are_open_at_their_start_and_closed_at_their_end() -> None:
+    one = series(array(5, 10, 11) * MIN, array(1, 2, 4), coverage_of(array(5, 10, 11) * MIN))
+    found = one.between(array(0, 5, 10, 15) * MIN)
+    assert found.tips.tolist() == [1, 2, 4]
+    assert found.rain_mm.tolist() == [0.2, 0.4, 0.8]
+
+
+def test_a_tip_without_a_depth_leaves_its_interval_without_one() -> None:
+    nothing = coverage_of(array())
+    one = replace(
+        series(array(5, 10, 25) * MIN, array(1, 2, 4), nothing), rain_mm=np.array([0.3, np.nan, 0])
     )
+    found = one.between(array(0, 5, 20, 30, 40) * MIN)
+    assert found.uncalibrated.tolist() == [0, 2, 0, 0]
+    assert np.array_equal(found.rain_mm, [0.3, np.nan, 0.0, 0.0], equal_nan=True)
 
 
-def test_bins_are_open_at_their_start_and_closed_at_their_end() -> None:
-    sums = bin_sums(array(5, 10, 11) * MIN, array(1, 2, 4), array(0, 5, 10, 15) * MIN)
-    assert sums.tolist() == [1, 2, 4]
+def test_depths_are_calibrated_where_there_are_such_and_nominal_otherwise() -> None:
+    one = series(array(5, 10) * MIN, array(1, 2), coverage_of(array()))
+    assert (one.row_pm.tolist(), one.unit) == ([200_000_000, 400_000_000], "mm")
+    calibrated = replace(one, rain_mm=np.array([0.21, 0.43]))
+    assert (calibrated.row_pm.tolist(), calibrated.unit) == ([210_000_000, 430_000_000], "mm")
+    assert replace(one, rain_mm=np.full(2, np.nan)).unit == "tips"
+    assert replace(one, mm_per_tip=None).unit == "tips"
+
+
+@pytest.mark.parametrize("depth", [np.inf, 1e9])
+def test_a_depth_beyond_all_rain_is_refused(depth: float) -> None:
+    one = series(array(5) * MIN, array(1), coverage_of(array()))
+    with pytest.raises(DataQualityError, match="deeper"):
+        _ = replace(one, rain_mm=np.array([depth])).row_pm
+
+
+def test_no_sum_depends_on_what_was_added_before_it() -> None:
+    t = np.arange(1, 200_001, dtype=np.int64) * MIN
+    one = replace(series(t, t // MIN, coverage_of(t)), rain_mm=np.full(len(t), 0.1))
+    edges = t[:: len(t) // 1000]
+    assert set(one.between(edges).rain_mm.tolist()) == {20.0}
 
 
 def test_edges_hold_the_span_and_are_multiples_of_the_width() -> None:
@@ -186,3 +147,11 @@ def test_without_a_depth_per_tip_depths_are_tips() -> None:
     one = series(array(5) * MIN, array(4), coverage_of(array(5) * MIN), None)
     data = hyetograph(one, 0, 10 * MIN, 300)
     assert (data.unit, data.cumulative[-1]) == ("tips", 4)
+
+
+def test_a_running_sum_is_unknown_from_the_first_tip_without_a_depth_on() -> None:
+    stamps = array(*range(1, 121)) * MIN
+    one = series(array(5, 40, 95) * MIN, array(1, 2, 3), coverage_of(stamps))
+    data = hyetograph(replace(one, rain_mm=np.array([0.5, np.nan, 0.5])), 0, 120 * MIN, 1800)
+    assert np.array_equal(data.depth, [0.5, np.nan, 0, 0.5], equal_nan=True)
+    assert np.array_equal(data.cumulative, [0, 0.5, np.nan, np.nan, np.nan], equal_nan=True)

@@ -1,25 +1,30 @@
-"""Sums of rain over time windows, totals, and how much of the time is missing: pure numpy.
+"""What is known of a gauge's rain: tips, their depth, and for which time there are rows.
 
 A row stamped t counts the tips of the step that ends at t, so every interval here is open at its
-start and closed at its end: (t - w, t]. Windows are stretches of time, never numbers of rows, and
-every sum comes with the share of its time for which there is no row: missing is not zero.
+start and closed at its end: (t - w, t]. Every amount comes with the share of its time for which
+there is no row, because missing is not zero; and with the tips that no calibration gives a depth,
+because uncalibrated is not zero either. Pure numpy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workspace_lib.errors import ParameterError
+from workspace_lib.errors import DataQualityError, ParameterError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 US: Final = 1_000_000
+#: Depths are added up as whole picometres: a sum is exact, whatever was added before it.
+PM_PER_MM: Final = 1_000_000_000
+#: No row holds more than this [mm]; what does is no depth.
+_DEEPEST_MM: Final = 1_000_000.0
 #: The windows hydrologists ask for, by the names they use [s].
 WINDOWS_S: Final = {
     "P5min": 300,
@@ -88,7 +93,7 @@ class TipSeries:
     ``t_us`` holds the rows that have tips; ``coverage`` says for which time there were rows at
     all. ``mm_per_tip`` [mm] is the nominal depth of a tip, None where it is unknown. ``rain_mm``
     [mm] is the calibrated depth of each row, NaN where it has none, by the ``calibration`` versions
-    named; None if nobody asked for it.
+    named; None if nobody asked for it, and depths are nominal.
     """
 
     gauge: str
@@ -100,31 +105,124 @@ class TipSeries:
     rain_mm: Floats | None = None
     calibration: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def unit(self) -> str:
-        """Unit of its depths: mm, or tips where the depth of a tip is unknown."""
-        return "tips" if self.mm_per_tip is None else "mm"
+        """Unit of its depths: mm, or tips where no tip has a known depth."""
+        if self.rain_mm is None:
+            return "tips" if self.mm_per_tip is None else "mm"
+        return "tips" if len(self.rain_mm) and bool(np.isnan(self.rain_mm).all()) else "mm"
 
-    def depth(self, tips: Any) -> Any:
-        """Return the depth of tips in `unit`."""
-        return tips if self.mm_per_tip is None else tips * self.mm_per_tip
+    @cached_property
+    def row_pm(self) -> Ints:
+        """Depth of each row [pm], 0 where it has none.
+
+        Raises
+        ------
+        DataQualityError
+            If a depth is infinite or beyond all rain.
+        """
+        if self.rain_mm is None:
+            pm_per_tip = round((self.mm_per_tip or 0.0) * PM_PER_MM)
+            return np.asarray(self.tips, np.int64) * pm_per_tip
+        depths = np.where(np.isnan(self.rain_mm), 0.0, self.rain_mm)
+        if np.abs(depths).max(initial=0.0) > _DEEPEST_MM:
+            raise DataQualityError(
+                f"A row of {self.gauge} is deeper than {_DEEPEST_MM:.0f} mm.",
+                fix="Look at its calibration.",
+            )
+        pm: Ints = np.rint(depths * PM_PER_MM).astype(np.int64)
+        return pm
+
+    @cached_property
+    def row_uncalibrated(self) -> Ints | None:
+        """Tips of each row that have no depth, or None if all have one."""
+        if self.rain_mm is None:
+            return np.asarray(self.tips, np.int64) if self.mm_per_tip is None else None
+        without = np.isnan(self.rain_mm)
+        return np.where(without, self.tips, 0) if without.any() else None
+
+    @cached_property
+    def running_tips(self) -> Ints:
+        """Tips before each row, and of all: one entry more than rows [1]."""
+        return _running(self.tips)
+
+    @cached_property
+    def running_pm(self) -> Ints:
+        """Depth before each row, and of all [pm]."""
+        return _running(self.row_pm)
+
+    @cached_property
+    def running_uncalibrated(self) -> Ints | None:
+        """Tips without a depth before each row, and of all; None if all have one."""
+        without = self.row_uncalibrated
+        return None if without is None else _running(without)
+
+    def rows_until(self, at_us: ArrayLike) -> Ints:
+        """Return how many rows have come by each instant [µs], one stamped then included."""
+        rows: Ints = np.searchsorted(self.t_us, np.asarray(at_us, np.int64), side="right")
+        return rows
+
+    def amounts(self, begin: Ints, end: Ints) -> Amounts:
+        """Return what rows number ``begin`` up to, without, ``end`` hold."""
+        return Amounts(self, begin, end)
+
+    def between(self, edges_us: ArrayLike) -> Amounts:
+        """Return what fell between each two edges [µs]: (edge, next edge]."""
+        rows = self.rows_until(edges_us)
+        return self.amounts(rows[:-1], rows[1:])
 
 
 @dataclass(frozen=True)
-class Total:
-    """Tips between two instants, their nominal depth [mm] and the share of missing time [1]."""
+class Amounts:
+    """Rain of some intervals of a series: rows number ``begin`` up to, without, ``end``.
 
-    tips: int
-    rain_mm: float | None
-    missing_share: float
+    All are arrays of one shape, and made when asked for.
+    """
+
+    series: TipSeries
+    begin: Ints
+    end: Ints
+
+    @cached_property
+    def tips(self) -> Ints:
+        """Tips counted [1]."""
+        return self._sum(self.series.running_tips)
+
+    @cached_property
+    def rain_pm(self) -> Ints:
+        """Depth of those tips that have one [pm]."""
+        return self._sum(self.series.running_pm)
+
+    @cached_property
+    def uncalibrated(self) -> Ints:
+        """Tips that have no depth [1]."""
+        without = self.series.running_uncalibrated
+        return np.zeros_like(self.end) if without is None else self._sum(without)
+
+    @cached_property
+    def rain_mm(self) -> Floats:
+        """Depth [mm]: NaN where a tip of the interval has none, exactly 0 where there is no tip."""
+        depth: Floats = self.rain_pm / PM_PER_MM
+        if self.series.running_uncalibrated is None:
+            return depth
+        return np.where(self.uncalibrated > 0, np.nan, depth)
+
+    def depth(self, unit: str) -> Floats:
+        """Return the amounts in tips or in mm."""
+        return self.tips.astype(np.float64) if unit == "tips" else self.rain_mm
+
+    def _sum(self, before: Ints) -> Ints:
+        sums: Ints = before[self.end] - before[self.begin]
+        return sums
 
 
 @dataclass(frozen=True)
 class Hyetograph:
     """Rain in equal bins and its running sum, in the unit of the series.
 
-    ``edges_us`` [µs since 1970] has one more entry than ``depth`` (NaN where a whole bin is
-    missing); ``cumulative`` belongs to the edges; ``gaps`` are (start, end] [µs].
+    ``edges_us`` [µs since 1970] has one more entry than ``depth`` (NaN where a whole bin is missing
+    or a tip has no depth); ``cumulative`` belongs to the edges and is NaN from such a tip on;
+    ``gaps`` are (start, end] [µs].
     """
 
     edges_us: Ints
@@ -149,70 +247,10 @@ def coverage_of(t_us: Ints, step_s: float = 60.0) -> Coverage:
     return Coverage(stamps[first] - int(step_s * US), stamps[last])
 
 
-def window_sums(t_us: Ints, tips: Ints, at_us: ArrayLike, window_s: float) -> Ints:
-    """Return the tips of (t - w, t] at each instant t.
-
-    Parameters
-    ----------
-    t_us, tips : array
-        Sorted stamps [µs] and the tips of each.
-    at_us : array_like
-        The instants t [µs].
-    window_s : float
-        The width w [s].
-    """
-    at = np.asarray(at_us, dtype=np.int64)
-    running = np.concatenate(([0], np.cumsum(tips, dtype=np.int64)))
-    until = np.searchsorted(t_us, at, side="right")
-    before = np.searchsorted(t_us, at - round(window_s * US), side="right")
-    sums: Ints = running[until] - running[before]
-    return sums
-
-
-def sum_steps(t_us: Ints, tips: Ints, window_s: float) -> tuple[Ints, Ints]:
-    """Return the sum over (t - w, t] as a step function: instants of change [µs], sums from there.
-
-    The sum changes when tips enter and when they leave; before the first instant it is zero.
-    """
-    when = np.concatenate((t_us, t_us + round(window_s * US)))
-    # A stable sort merges the two sorted halves in one pass, many times faster than any other.
-    order = np.argsort(when, kind="stable")
-    running = np.cumsum(np.concatenate((tips, -tips))[order], dtype=np.int64)
-    when = when[order]
-    last = np.append(when[1:] != when[:-1], True)[: len(when)]
-    return when[last], running[last]
-
-
-def maximum(t_us: Ints, tips: Ints, window_s: float) -> tuple[int, int | None]:
-    """Return the largest sum over (t - w, t] and the first instant it is reached [µs].
-
-    Sums only grow when tips enter, so those instants suffice.
-    """
-    if not len(t_us):
-        return 0, None
-    sums = window_sums(t_us, tips, t_us, window_s)
-    where = int(np.argmax(sums))
-    return int(sums[where]), int(t_us[where])
-
-
-def total(series: TipSeries, from_us: int, to_us: int) -> Total:
-    """Return what fell in (from, to], with the share of missing time.
-
-    Raises
-    ------
-    ParameterError
-        If the interval is empty.
-    """
-    missing = float(series.coverage.missing_share(from_us, to_us))
-    tips = int(bin_sums(series.t_us, series.tips, np.array([from_us, to_us]))[0])
-    rain_mm = None if series.mm_per_tip is None else tips * series.mm_per_tip
-    return Total(tips, rain_mm, missing)
-
-
-def bin_sums(t_us: Ints, tips: Ints, edges_us: Ints) -> Ints:
-    """Return the tips between each two edges [µs]: (edge, next edge]."""
-    running = np.concatenate(([0], np.cumsum(tips, dtype=np.int64)))
-    sums: Ints = np.diff(running[np.searchsorted(t_us, edges_us, side="right")])
+def _running(values: Ints) -> Ints:
+    """Return the sum of what stands before each value, and of all: one entry more."""
+    sums = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=sums[1:])
     return sums
 
 
@@ -236,10 +274,10 @@ def pleasant_bin_s(span_s: float) -> int:
 def hyetograph(series: TipSeries, from_us: int, to_us: int, bin_s: float) -> Hyetograph:
     """Return the rain of (from, to] in bins of ``bin_s`` [s] with its running sum."""
     edges = bin_edges(from_us, to_us, bin_s)
-    tips = bin_sums(series.t_us, series.tips, edges)
-    depth = np.asarray(series.depth(tips), dtype=np.float64)
-    cumulative = np.concatenate(([0.0], np.cumsum(depth)))
+    rows = series.rows_until(edges)
+    bars, curve = series.amounts(rows[:-1], rows[1:]), series.amounts(rows[:1], rows)
     missing = series.coverage.missing_share(edges[:-1], edges[1:])
-    depth = np.where((missing >= 1.0) & (tips == 0), np.nan, depth)
+    depth = np.where((missing >= 1.0) & (bars.tips == 0), np.nan, bars.depth(series.unit))
+    cumulative = curve.depth(series.unit)
     gaps = series.coverage.gaps(int(edges[0]), min(int(edges[-1]), to_us))
     return Hyetograph(edges, depth, cumulative, tuple(gaps), series.unit)

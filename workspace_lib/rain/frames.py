@@ -10,18 +10,23 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pandas as pd
 
 from workspace_lib.clock import to_us
 from workspace_lib.rain import batteries, queries
-from workspace_lib.rain.analysis import US, WINDOWS_S, TipSeries, total, window_sums
+from workspace_lib.rain.analysis import WINDOWS_S, TipSeries
 from workspace_lib.rain.settings import Gauge
+from workspace_lib.rain.sums import sums_at, total
 from workspace_lib.store.engines import Store
 
 #: Units of the columns below, for `publish`.
-SUMS_UNITS: Final = {"window_s": "s", "rain_mm": "mm", "missing_share": "1", "tips": "1"}
-TOTALS_UNITS: Final = {"rain_mm": "mm", "missing_share": "1", "tips": "1"}
+TOTALS_UNITS: Final = {
+    "rain_mm": "mm",
+    "missing_share": "1",
+    "tips": "1",
+    "uncalibrated_tips": "1",
+}
+SUMS_UNITS: Final = {"window_s": "s", **TOTALS_UNITS}
 GAUGES_UNITS: Final = {
     "lat": "deg",
     "lon": "deg",
@@ -35,19 +40,27 @@ GAUGES_UNITS: Final = {
 def sums(series: Mapping[str, TipSeries], at: datetime) -> pd.DataFrame:
     """Return the sums of all windows that end at ``at``, one row per gauge and window.
 
-    Columns: gauge, name, window, window_s [s], at, tips, rain_mm [mm] (empty without a depth per
-    tip), missing_share [1]. The series must reach 72 h back.
+    Columns: gauge, name, window, window_s [s], at, tips, rain_mm [mm] (empty where a tip has no
+    depth), missing_share [1], uncalibrated_tips. The series must reach 72 h back.
     """
-    end = to_us(at)
     rows = []
     for one in series.values():
-        for window, width_s in WINDOWS_S.items():
-            tips = int(window_sums(one.t_us, one.tips, end, width_s))
-            missing = float(one.coverage.missing_share(end - width_s * US, end))
-            rain = np.nan if one.mm_per_tip is None else tips * one.mm_per_tip
-            rows.append((one.gauge, one.name, window, width_s, at, tips, rain, missing))
-    columns = ["gauge", "name", "window", "window_s", "at", "tips", "rain_mm", "missing_share"]
-    return pd.DataFrame(rows, columns=columns)
+        for window, window_s in WINDOWS_S.items():
+            found = sums_at(one, window_s, to_us(at))
+            rows.append(
+                {
+                    "gauge": one.gauge,
+                    "name": one.name,
+                    "window": window,
+                    "window_s": window_s,
+                    "at": at,
+                    "tips": int(found.amounts.tips[0]),
+                    "rain_mm": float(found.amounts.rain_mm[0]),
+                    "missing_share": float(found.missing_share[0]),
+                    "uncalibrated_tips": int(found.amounts.uncalibrated[0]),
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def wide_sums(frame: pd.DataFrame, value: str = "rain_mm") -> pd.DataFrame:
@@ -57,14 +70,26 @@ def wide_sums(frame: pd.DataFrame, value: str = "rain_mm") -> pd.DataFrame:
 
 
 def totals(series: Mapping[str, TipSeries], t_from: datetime, t_to: datetime) -> pd.DataFrame:
-    """Return what fell in (from, to]: gauge, name, from, to, tips, rain_mm [mm], missing_share."""
+    """Return what fell in (from, to], one row per gauge.
+
+    Columns: gauge, name, from, to, tips, rain_mm [mm], missing_share [1], uncalibrated_tips.
+    """
     rows = []
     for one in series.values():
         found = total(one, to_us(t_from), to_us(t_to))
-        rain = np.nan if found.rain_mm is None else found.rain_mm
-        rows.append((one.gauge, one.name, t_from, t_to, found.tips, rain, found.missing_share))
-    columns = ["gauge", "name", "from", "to", "tips", "rain_mm", "missing_share"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append(
+            {
+                "gauge": one.gauge,
+                "name": one.name,
+                "from": t_from,
+                "to": t_to,
+                "tips": found.tips,
+                "rain_mm": found.rain_mm,
+                "missing_share": found.missing_share,
+                "uncalibrated_tips": found.uncalibrated,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def gauges(store: Store, network: Sequence[Gauge], now: datetime) -> pd.DataFrame:
