@@ -93,7 +93,8 @@ class TipSeries:
     ``t_us`` holds the rows that have tips; ``coverage`` says for which time there were rows at
     all. ``mm_per_tip`` [mm] is the nominal depth of a tip, None where it is unknown. ``rain_mm``
     [mm] is the calibrated depth of each row, NaN where it has none, by the ``calibration`` versions
-    named; None if nobody asked for it, and depths are nominal.
+    named; None if nobody asked for it, and depths are nominal. ``flags`` says of each row what is
+    to be known of its depth (`in_force.Flag`).
     """
 
     gauge: str
@@ -104,6 +105,7 @@ class TipSeries:
     mm_per_tip: float | None = None
     rain_mm: Floats | None = None
     calibration: tuple[str, ...] = ()
+    flags: NDArray[np.uint8] | None = None
 
     @cached_property
     def unit(self) -> str:

@@ -34,6 +34,8 @@ ROW: Final = np.dtype(
 )
 #: A row with tips.
 WET: Final = np.dtype([("t_us", "<i8"), ("tips", "<i4")])
+#: What the calibration made of a row with tips: depth [mm] (NaN: none), `calibration.Flag`.
+DEPTH: Final = np.dtype([("rain_mm", "<f8"), ("flags", "u1")])
 #: Rows with no pause between them: first and last stamp, and the step each counts [µs].
 RUN: Final = np.dtype([("first_us", "<i8"), ("last_us", "<i8"), ("step_us", "<i8")])
 
@@ -106,7 +108,7 @@ def pack_wet(rows: Rows) -> bytes:
 
 
 def join(blocks: Iterable[bytes], kind: np.dtype[Any]) -> Rows:
-    """Return the bytes of many days as one array of `WET` or of `RUN`."""
+    """Return the bytes of many days as one array of `WET`, `RUN` or `DEPTH`."""
     return np.frombuffer(b"".join(blocks), dtype=kind)
 
 
@@ -138,7 +140,8 @@ def _as_runs(first: Ints, last: Ints, step_us: int) -> Rows:
 def _millivolts(volts: NDArray[np.float64]) -> tuple[NDArray[np.int32], bool]:
     """Return voltages in whole millivolts, and whether they come back from them unchanged."""
     unknown = np.isnan(volts)
-    scaled = np.where(unknown, 0.0, np.rint(volts * 1000.0))
+    with np.errstate(over="ignore"):
+        scaled = np.where(unknown, 0.0, np.rint(volts * 1000.0))
     if np.any(np.abs(scaled) >= 2**31):
         return np.zeros(len(volts), np.int32), False
     exact = bool(np.all(unknown | (scaled / 1000.0 == volts)))

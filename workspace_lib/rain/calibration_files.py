@@ -33,13 +33,13 @@ from workspace_lib.files import atomic_write, sha256_bytes
 from workspace_lib.rain.calibration import (
     Beyond,
     Calibration,
-    GaugeCalibrations,
     Kind,
     Origin,
     Unit,
     depth_of_tip,
     points_of_errors,
 )
+from workspace_lib.rain.in_force import GaugeCalibrations
 from workspace_lib.rain.settings import Gauge, Network, load_network, load_rain, problems_of
 from workspace_lib.settings import Section, Settings
 

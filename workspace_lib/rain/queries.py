@@ -19,6 +19,7 @@ from workspace_lib.errors import DataQualityError
 from workspace_lib.rain import days as stored
 from workspace_lib.rain.analysis import Coverage, TipSeries
 from workspace_lib.rain.blocks import NO_WIND
+from workspace_lib.rain.depths import read_depths
 from workspace_lib.rain.policies import SET_ASIDE as SET_ASIDE
 from workspace_lib.rain.settings import Gauge
 from workspace_lib.rain.tables import rain_conflicts, rain_issues
@@ -65,6 +66,33 @@ def tips(
             covered = stored.read_coverage(connection, gauge, begin, end)
             found[gauge.id] = TipSeries(
                 gauge.id, gauge.name, t_us, counts, covered, gauge.mm_per_tip
+            )
+    return found
+
+
+def calibrated(
+    store: Store, gauges: Sequence[Gauge], t_from: datetime, t_to: datetime
+) -> dict[str, TipSeries]:
+    """Return what `tips` does, with the calibrated depth of each row, its flags and its versions.
+
+    The depth is NaN where no calibration is in force, and where rows have changed since the job
+    rain_calibration ran; the flags tell which (`in_force.Flag`).
+    """
+    begin, end = to_us(t_from), to_us(t_to)
+    found = {}
+    with read(store.data) as connection:
+        for gauge in gauges:
+            rows = read_depths(connection, gauge.id, begin, end)
+            found[gauge.id] = TipSeries(
+                gauge.id,
+                gauge.name,
+                rows.t_us,
+                rows.tips,
+                stored.read_coverage(connection, gauge, begin, end),
+                gauge.mm_per_tip,
+                rows.rain_mm,
+                rows.versions,
+                rows.flags,
             )
     return found
 
