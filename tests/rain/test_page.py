@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workspace_lib.rain import ingest, queries, readers
+from workspace_lib.rain import queries, readers
 from workspace_lib.rain.analysis import WINDOWS_S
+from workspace_lib.rain.days import KEEP_FIRST
+from workspace_lib.rain.policies import POINTED_OUT
 from workspace_lib.rain.settings import Gauge
 
 
@@ -33,6 +35,10 @@ def test_every_code_of_an_issue_is_on_the_page(page: str) -> None:
     known = of_files | set(queries.BAD_LINES) | set(queries.SET_ASIDE)
     assert len(of_files) == 5
     assert set(table(page, "What a file holds, and what becomes of each line")) == known
+
+
+def test_every_row_that_is_pointed_out_is_on_the_page(page: str) -> None:
+    assert set(table(page, "Odd rows, and what is declared about them")) == set(POINTED_OUT)
 
 
 def test_every_key_of_a_gauge_is_on_the_page(page: str) -> None:
@@ -58,4 +64,4 @@ def test_every_publication_of_the_jobs_is_on_the_page(page: str, repository: Pat
 
 def test_windows_and_policy_are_named(page: str) -> None:
     assert all(window in page for window in WINDOWS_S)
-    assert f"`{ingest.KEEP_FIRST}`" in page
+    assert f"`{KEEP_FIRST}`" in page

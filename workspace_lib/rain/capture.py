@@ -36,7 +36,8 @@ class CaptureReport:
 
     ``listed``, ``new``, ``waiting``, ``fetched``, ``bytes``, ``left`` and ``failed`` are the
     mirror's; the rest is what became of the files that were pending, and how many closed
-    device-days of the archive were packed (``packed_days``).
+    device-days of the archive were packed (``packed_days``). ``late_rows`` are new rows of UTC
+    years that were over for their gauge.
     """
 
     source: str
@@ -54,7 +55,9 @@ class CaptureReport:
     set_aside: int
     bad_lines: int
     packed_days: int
+    late_rows: int = 0
     rows_by_gauge: dict[str, int] = field(default_factory=dict)
+    rows_by_year: dict[str, int] = field(default_factory=dict)
     failed: tuple[tuple[str, str], ...] = ()
     quarantined: tuple[tuple[str, str], ...] = ()
     unknown_folders: dict[str, int] = field(default_factory=dict)
@@ -83,7 +86,8 @@ class CaptureReport:
         counts = {
             name: value for name, value in self.to_dict().items() if isinstance(value, int | str)
         }
-        counts |= {f"rows of {gauge}": rows for gauge, rows in self.rows_by_gauge.items()}
+        for rows_by in (self.rows_by_gauge, self.rows_by_year):
+            counts |= {f"rows of {name}": rows for name, rows in rows_by.items()}
         return pd.Series(counts, dtype=object).to_frame(self.source)
 
     def to_dict(self) -> dict[str, Any]:
@@ -229,7 +233,9 @@ def _report(fetched: MirrorReport, tally: Tally, packed_days: int) -> CaptureRep
         set_aside=tally.set_aside,
         bad_lines=tally.bad_lines,
         packed_days=packed_days,
+        late_rows=tally.late,
         rows_by_gauge=dict(sorted(tally.rows_by_gauge.items())),
+        rows_by_year={str(year): rows for year, rows in sorted(tally.rows_by_year.items())},
         failed=tuple((path, reason) for path, reason in fetched.failed),
         quarantined=tuple(tally.quarantined),
         unknown_folders=dict(sorted(tally.unknown.items())),
