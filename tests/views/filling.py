@@ -63,10 +63,13 @@ def make_filled_site(root: Path, repository: Path, now: datetime, language: str 
         shutil.copy(path, folder / "jobs")
     site = {"title": "Plant <1>", "timezone": "Europe/Paris", "language": language}
     site |= {"sources": {"rain": {"host": "ftp.invalid"}}}
+    site |= {"wings": {"rain": {"thresholds_mm": {"P24h": [5, 20], "P72h": [10, 60]}}}}
     (folder / "site.yml").write_text(yaml.safe_dump(site))
     gauges = [
-        {"id": "hydropolis", "name": "Hydropolis", "folder": "H", "mm_per_tip": 0.2},
-        {"id": "mse", "name": SILENT, "folder": "M", "mm_per_tip": 0.2},
+        {"id": "hydropolis", "name": "Hydropolis", "folder": "H", "mm_per_tip": 0.2}
+        | {"lat": 43.621, "lon": 3.860},
+        {"id": "mse", "name": SILENT, "folder": "M", "mm_per_tip": 0.2}
+        | {"lat": 43.636, "lon": 3.865},
         {"id": "triolet", "name": "Triolet", "folder": "T", "mm_per_tip": 0.2},
     ]
     (folder / "gauges.yml").write_text(yaml.safe_dump({"gauges": gauges}))

@@ -14,7 +14,9 @@ from datetime import date, timedelta
 from workspace_lib.errors import ParameterError
 from workspace_lib.views.blocks import empty
 from workspace_lib.views.html import Html, join, tag
-from workspace_lib.views.texts import Texts
+from workspace_lib.views.icons import icon
+from workspace_lib.views.tables import csv_button
+from workspace_lib.views.texts import MISSING, Texts
 
 _DAY = timedelta(days=1)
 #: Decimals of the values in the page: far below what any display shows.
@@ -112,11 +114,14 @@ def between(
         ],
     }
     script = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    unit = tag("span", f" [{data.unit}]", class_="ws-unit")
+    number: dict[str, object] = {"scope": "col", "class_": "ws-num", "data_number": True}
     heads = [
         tag("th", who, scope="col"),
-        tag("th", texts("between.total"), _unit(data.unit), scope="col", class_="ws-num"),
-        tag("th", texts("between.share"), scope="col", class_="ws-num"),
-        tag("th", largest, _unit(data.unit), scope="col", class_="ws-num"),
+        tag("th", texts("between.total"), unit, **number),
+        tag("th", texts("between.share"), **number),
+        tag("th", largest, unit, **number),
+        tag("th", texts("between.day"), scope="col"),
     ]
     lines = [_line(texts, data, row, first, last) for row in data.rows]
     table = tag(
@@ -126,10 +131,12 @@ def between(
         class_="ws-table",
         id=f"table-{name}",
     )
+    csv = csv_button(texts, f"table-{name}", label, f"{name}.csv")
     return tag(
         "div",
         _fields(texts, data.first, first, last),
         tag("div", table, class_="ws-scroll", role="region", aria_label=label, tabindex="0"),
+        tag("div", tag("span", icon("download"), csv), class_="ws-tools"),
         Html(f'<script type="application/json">{script}</script>'),
         class_="ws-between",
         lang=texts.language,
@@ -137,24 +144,20 @@ def between(
     )
 
 
-def _unit(unit: str) -> Html:
-    return tag("span", f"[{unit}]", class_="ws-unit")
-
-
 def _line(texts: Texts, data: Between, row: Daily, first: date, last: date) -> Html:
     found = data.sum(row, first, last)
-    day = found.largest_day
+    day = found.largest_day.isoformat() if found.largest_day else MISSING
+
+    def number(value: float | None, shown: str) -> Html:
+        return tag("td", shown, class_="ws-num", data_sort="" if value is None else repr(value))
+
     return tag(
         "tr",
         tag("th", row.name, scope="row"),
-        tag("td", texts.number(found.total, data.digits), class_="ws-num"),
-        tag("td", texts.percent(found.share), class_="ws-num"),
-        tag(
-            "td",
-            texts.number(found.largest, data.digits),
-            tag("small", f" {day.isoformat()}" if day else ""),
-            class_="ws-num",
-        ),
+        number(found.total, texts.number(found.total, data.digits)),
+        number(found.share, texts.percent(found.share)),
+        number(found.largest, texts.number(found.largest, data.digits)),
+        tag("td", day, class_="ws-nowrap"),
     )
 
 
@@ -200,7 +203,7 @@ def _fields(texts: Texts, least: date, first: date, last: date) -> Html:
                 "div",
                 buttons,
                 fields,
-                class_="ws-range ws-days",
+                class_="ws-days",
                 role="group",
                 aria_label=texts("between.label"),
             )

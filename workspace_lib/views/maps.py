@@ -17,8 +17,10 @@ from workspace_lib.views.texts import Texts
 #: Length of one degree of latitude [km] (mean of the WGS 84 meridian).
 KM_PER_DEGREE: Final = 111.13
 #: Classes of the style sheet in which a drawing appears, with its width and height [px].
-SIZES: Final = (("ws-wide", 640, 420), ("ws-narrow", 380, 400))
-MARGIN_PX, FOOT_PX, DOT_PX, FONT_PX, LINE_PX = 34.0, 30.0, 6.5, 12.0, 15.0
+SIZES: Final = (("ws-wide", 640, 380), ("ws-narrow", 380, 360))
+MARGIN_PX, FOOT_PX, FONT_PX, LINE_PX = 34.0, 30.0, 12.0, 15.0
+#: Radius of a mark, and how far a ring stands off it [px].
+DOT_PX, RING_PX = 6.5, 3.5
 #: Places closer together than this have no extent a map could be fitted to [km].
 LEAST_KM = 0.2
 
@@ -108,9 +110,10 @@ def place_labels(
 
     Tried in turn: right, left, above, below, and the corners; None where there is no room.
     """
-    taken = [(x - DOT_PX, y - DOT_PX, x + DOT_PX, y + DOT_PX) for x, y in dots]
+    reach = DOT_PX + RING_PX
+    taken = [(x - reach, y - reach, x + reach, y + reach) for x, y in dots]
     found: list[tuple[float, float] | None] = []
-    gap = DOT_PX + 3
+    gap = DOT_PX + RING_PX + 2
     for number, ((x, y), wide) in enumerate(zip(dots, widths, strict=True)):
         tries = [
             (x + gap, y - LINE_PX / 2),
@@ -156,7 +159,7 @@ def _mark(place: Place, dot: tuple[float, float], corner: tuple[float, float] | 
     measured = "is-unknown" if place.value is None else "is-dry" if not place.share else ""
     ring = text = ""
     if place.state != "good":
-        at = f'cx="{x:.1f}" cy="{y:.1f}" r="{DOT_PX + 3.5}"'
+        at = f'cx="{x:.1f}" cy="{y:.1f}" r="{DOT_PX + RING_PX}"'
         ring = f'<circle class="ws-ring ws-{place.state}" {at}/>'
     if corner is not None:
         value = f' <tspan class="ws-strong">{_escaped(place.value)}</tspan>' if place.value else ""

@@ -140,18 +140,8 @@ def _tools(
             aria_label=f"{said}: {label}",
             data_table=identity,
         )
-    name = f"{identity.removeprefix('table-').strip('-')}-{texts.local(now):%Y%m%d-%H%M}"
-    csv = tag(
-        "button",
-        "CSV",
-        type="button",
-        class_="ws-csv",
-        data_table=identity,
-        data_name=f"{name}.csv",
-        data_separator=";" if texts.language == "fr" else ",",
-        data_decimal="," if texts.language == "fr" else ".",
-        aria_label=texts("table.export", label=label, format="CSV"),
-    )
+    name = file_name(texts, identity, now)
+    csv = csv_button(texts, identity, label, f"{name}.csv")
     excel = None
     if len(rows) < export.MOST_ROWS and (content := _workbook(texts, columns, rows, label, now)):
         excel = tag(
@@ -163,6 +153,26 @@ def _tools(
             aria_label=texts("table.export", label=label, format="Excel"),
         )
     return tag("div", search, tag("span", icon("download"), csv, excel), class_="ws-tools")
+
+
+def file_name(texts: Texts, identity: str, now: datetime) -> str:
+    """Return the name, without ending, of a file that a table is saved as."""
+    return f"{identity.removeprefix('table-').strip('-')}-{texts.local(now):%Y%m%d-%H%M}"
+
+
+def csv_button(texts: Texts, identity: str, label: str, name: str) -> Html:
+    """Return the button that saves what the table ``identity`` of the page shows, as ``name``."""
+    return tag(
+        "button",
+        "CSV",
+        type="button",
+        class_="ws-csv",
+        data_table=identity,
+        data_name=name,
+        data_separator=";" if texts.language == "fr" else ",",
+        data_decimal="," if texts.language == "fr" else ".",
+        aria_label=texts("table.export", label=label, format="CSV"),
+    )
 
 
 def _workbook(

@@ -31,15 +31,17 @@
     const lines = block.querySelectorAll("tbody tr");
     data.rows.forEach((row, index) => {
       const found = sum(data, row, first, last);
-      const [, total, share, largest] = lines[index].cells;
-      total.textContent = number(found.total, data.digits, language);
-      share.textContent = found.share.toLocaleString(language, {
+      const [, total, share, largest, day] = lines[index].cells;
+      const put = (cell, value, text) => {
+        cell.textContent = text;
+        cell.dataset.sort = value ?? "";
+      };
+      put(total, found.total, number(found.total, data.digits, language));
+      put(share, found.share, found.share.toLocaleString(language, {
         style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1,
-      });
-      largest.textContent = number(found.largest, data.digits, language);
-      const small = document.createElement("small");
-      small.textContent = found.when ? ` ${found.when}` : "";
-      largest.append(small);
+      }));
+      put(largest, found.largest, number(found.largest, data.digits, language));
+      day.textContent = found.when || "–";
     });
     for (const one of block.querySelectorAll("button[data-days]")) {
       one.setAttribute("aria-pressed", one === button ? "true" : "false");

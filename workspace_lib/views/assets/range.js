@@ -30,7 +30,7 @@
     if (button) choose(button.closest(".ws-range"), button.dataset.range, button);
   });
   document.addEventListener("change", (event) => {
-    const picker = event.target.closest?.(".ws-range:not(.ws-days)");
+    const picker = event.target.closest?.(".ws-range");
     if (!picker) return;
     const [from, to] = [...picker.querySelectorAll("input")].map((input) => input.value);
     // A span that ends before it begins is somebody still typing.

@@ -1,0 +1,58 @@
+"""Any two days give in the page what the library computes, and views can be chosen by keyboard."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workspace_lib.views.between import Between, Daily
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def page(browser: Any, twins: Path) -> Any:
+    """The rain twin."""
+    opened = browser.new_context(timezone_id="America/Montreal").new_page()
+    opened.goto((twins / "rain.en.html").as_uri())
+    return opened
+
+
+def shown(page: Any) -> list[list[str]]:
+    rows = page.locator(".ws-between tbody tr").all()
+    return [row.locator("th, td").all_text_contents() for row in rows]
+
+
+def test_the_page_sums_as_the_library_does(page: Any) -> None:
+    content = json.loads(page.locator(".ws-between script").text_content())
+    rows = [Daily("", row["values"], row["shares"]) for row in content["rows"]]
+    data = Between(date.fromisoformat(content["first"]), rows, "mm")
+    first, last = page.locator(".ws-between input").all()
+    begin, end = date.fromisoformat(first.get_attribute("min")), last.get_attribute("max")
+    middle = begin + (date.fromisoformat(end) - begin) // 2
+    last.fill(middle.isoformat())
+    wanted = [data.sum(row, begin, middle) for row in rows]
+    assert [line[1:3] for line in shown(page)] == [
+        [f"{found.total:.1f}", f"{found.share:.1%}"] for found in wanted
+    ]
+
+
+def test_days_in_the_wrong_order_change_nothing(page: Any) -> None:
+    first, last = page.locator(".ws-between input").all()
+    first.fill(last.get_attribute("max"))
+    kept = shown(page)
+    last.fill(first.get_attribute("min"))
+    assert shown(page) == kept
+    assert last.input_value() < first.input_value()
+
+
+def test_another_window_of_the_map_is_chosen_with_the_keyboard(page: Any) -> None:
+    panes = page.locator(".ws-choices > .ws-pane")
+    assert [pane.is_visible() for pane in panes.all()] == [False, True, False]
+    page.locator("#rain-map-1").focus()
+    page.keyboard.press("ArrowRight")
+    assert [pane.is_visible() for pane in panes.all()] == [False, False, True]
