@@ -46,12 +46,16 @@ _FILE_FAULTS: Final = tuple(name for name in FAULTS if name not in ("gap", "hour
 
 @dataclass(frozen=True)
 class SimulatedGauge:
-    """A gauge: its key in the truth, its folder, the name its logger has and the label inside."""
+    """A gauge: its key in the truth, its folder, the name its logger has and the label inside.
+
+    With ``base`` it delivers there, and something else has to copy its files into ``folder``.
+    """
 
     id: str
     folder: str
     logger: str
     label: str
+    base: str | None = None
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,13 @@ class Gauge(Section):
         None, gt=0, description="Nominal depth of one tip [mm]; empty: unknown, tips only."
     )
     step_s: int = Field(60, ge=1, description="Nominal time from row to row [s].")
+    delivery: Literal["direct", "copied"] = Field(
+        "direct",
+        description="How its files come into its folder: sent there, or copied by rain_copy.",
+    )
+    base_folder: str | None = Field(
+        None, description="Folder on the source they are copied from; empty: the same name."
+    )
 
 
 class ProductSettings(Section):
@@ -106,6 +113,9 @@ class RainSettings(Section):
     """Settings of the rain wing."""
 
     source: str = Field("rain", description="Name of the source of raw files.")
+    copy_from: str | None = Field(
+        None, description="Name of the source whose raw files rain_copy copies to that one."
+    )
     gauges: str = Field("gauges.yml", description="File of the site that lists the gauges.")
     calibrations: str = Field(
         "calibrations.yml", description="File of the site that holds the dated calibrations."
@@ -224,6 +234,14 @@ class Network:
             if label in {name[:LABEL_LENGTH] for name in _label_names(gauge, at)}
         ]
         return meant[0] if len(meant) == 1 else None
+
+    def at_base(self) -> Network:
+        """Return the same gauges with their folders on the source they are copied from."""
+        moved = [
+            gauge.model_copy(update={"folder": gauge.base_folder or gauge.folder})
+            for gauge in self.gauges
+        ]
+        return Network(tuple(moved), self.shared_folders)
 
     def is_shared(self, folder: str) -> bool:
         """Return whether several gauges deliver into ``folder``, so that the label decides."""

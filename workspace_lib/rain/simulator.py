@@ -25,6 +25,7 @@ from workspace_lib.errors import ConfigError, WorkspaceError
 from workspace_lib.rain.loggers import FAULTS, FILE_MIN, LoggerFile, Loggers, SimulatedGauge
 from workspace_lib.rain.settings import load_network, load_rain
 from workspace_lib.settings import Settings, load_settings
+from workspace_lib.transports.file_source import clean_path
 from workspace_lib.transports.memory_ftp import MemoryFtp, MemoryTree
 
 __all__ = ["FAULTS", "DeliveredTruth", "GaugeTruth", "RainSimulator", "SimulatedGauge", "main"]
@@ -32,6 +33,8 @@ __all__ = ["FAULTS", "DeliveredTruth", "GaugeTruth", "RainSimulator", "Simulated
 NAME: Final = "rain"
 SECRET: Final = "DEMO_FTP_PASSWORD"
 HISTORY_DAYS: Final = 10
+#: What is older than this when the simulator starts was copied from the base folder before [d].
+COPIED_BEFORE_DAYS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ class RainSimulator:
         What may go wrong, of `FAULTS`; empty: nothing.
     user : str
         Log-in name of the server.
+    copied_before_days : float
+        Files of gauges with a ``base`` lie there only if they are younger than this when it starts
+        [d]; older ones were copied into their folder long ago.
     """
 
     def __init__(
@@ -103,11 +109,13 @@ class RainSimulator:
         seed: int = 1,
         faults: Sequence[str] = tuple(FAULTS),
         user: str = "gauges",
+        copied_before_days: float = COPIED_BEFORE_DAYS,
     ) -> None:
         self._loggers = Loggers(gauges, seed, faults)
         self._begin = ensure_utc(start)
         self._end = self._begin + timedelta(days=days)
         self._user = user
+        self._copied_until_s = (self._end - timedelta(days=copied_before_days)).timestamp()
         self.tree = MemoryTree()
         self._account = _Account({gauge.id: {} for gauge in gauges})
         self._next_slot = self._slot(self._begin) + 1  # the first slot lies partly before
@@ -155,7 +163,7 @@ class RainSimulator:
             for number, gauge in enumerate(self._loggers.gauges):
                 self.tree.make_folders(gauge.folder)
                 for file in self._loggers.files(number, first, last):
-                    self.tree.put(file.path, file.content, file.complete_s)
+                    self.tree.put(self._place(gauge, file), file.content, file.complete_s)
                     self._account.add(gauge.id, file)
                     delivered += 1
         return delivered
@@ -188,6 +196,12 @@ class RainSimulator:
             self._server.stop()
             self._server = None
 
+    def _place(self, gauge: SimulatedGauge, file: LoggerFile) -> str:
+        """Return where a gauge puts a file: into its folder, or where it is to be copied from."""
+        if gauge.base is None or file.complete_s < self._copied_until_s:
+            return file.path
+        return f"{gauge.base}/{file.path.rpartition('/')[2]}"
+
     def _slot(self, moment: datetime) -> int:
         return self._loggers.slot_at(to_us(moment) // 60_000_000)
 
@@ -201,9 +215,19 @@ class RainSimulator:
 
 def simulator_of(settings: Settings, *, days: float = HISTORY_DAYS, seed: int = 1) -> RainSimulator:
     """Return a simulator of the site's own gauges, with files up to now."""
-    source = settings.source(load_rain(settings).source)
+    rain = load_rain(settings)
+    source = settings.source(rain.source)
+    base = settings.source(rain.copy_from).folder if rain.copy_from else ""
     gauges = [
-        SimulatedGauge(gauge.id, gauge.folder, gauge.name, f"LOG{number:03d}")
+        SimulatedGauge(
+            gauge.id,
+            clean_path(f"{source.folder}/{gauge.folder}"),
+            gauge.name,
+            f"LOG{number:03d}",
+            clean_path(f"{base}/{gauge.base_folder or gauge.folder}")
+            if gauge.delivery == "copied" and base
+            else None,
+        )
         for number, gauge in enumerate(load_network(settings).gauges, start=1)
     ]
     start = SYSTEM_CLOCK.now() - timedelta(days=days)

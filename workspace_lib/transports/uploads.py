@@ -19,11 +19,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def upload_verified(source: FileSource, path: str, content: bytes | Path) -> None:
+def upload_verified(
+    source: FileSource, path: str, content: bytes | Path, *, tag: str | None = None
+) -> None:
     """Put ``content`` at ``path`` of ``source``.
 
     It goes to a temporary name first; its size is checked; where an old file stands, also its
     bytes, read back. Then it is renamed over, and the file in place is read back and compared.
+
+    Parameters
+    ----------
+    source : FileSource
+        An open connection.
+    path : str
+        Where it goes, relative to the source's folder.
+    content : bytes or Path
+        What goes there.
+    tag : str, optional
+        Part of the temporary name. Who alone writes to ``path`` gives the same one at each try, so
+        that a try that was killed leaves nothing behind.
 
     Raises
     ------
@@ -34,7 +48,7 @@ def upload_verified(source: FileSource, path: str, content: bytes | Path) -> Non
     target = clean_path(path)
     folder, _, name = target.rpartition("/")
     part = f"{folder}/" if folder else ""
-    part += f"{name}.{uuid.uuid4().hex[:8]}.part"
+    part += f"{name}.{tag or uuid.uuid4().hex[:8]}.part"
     size = content.stat().st_size if isinstance(content, Path) else len(content)
     digest = sha256_file(content) if isinstance(content, Path) else sha256_bytes(content)
     try:
