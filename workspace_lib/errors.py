@@ -49,6 +49,10 @@ class StoreError(WorkspaceError):
     """The store cannot be opened, written or trusted."""
 
 
+class ExecutorError(WorkspaceError):
+    """Runs cannot be started: the machines that should take them are away or unfit."""
+
+
 class DeviceError(WorkspaceError):
     """A device did not do what was asked."""
 

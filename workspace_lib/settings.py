@@ -58,8 +58,19 @@ class RunsSettings(Section):
     """The scheduler and its runs."""
 
     executor: Literal["local", "dask"] = Field("local", description="Where runs are started.")
-    dask_address: str | None = Field(None, description="Address of a running dask scheduler.")
-    max_parallel: int = Field(2, ge=1, description="Runs at once on this machine.")
+    dask_address: str | None = Field(
+        None,
+        description="Address of a running dask scheduler, as tcp://host:8786 or tls://host:8786.",
+    )
+    dask_ca: Path | None = Field(None, description="dask over TLS: the authority's certificate.")
+    dask_certificate: Path | None = Field(None, description="dask over TLS: our certificate.")
+    dask_key: Path | None = Field(None, description="dask over TLS: the key of our certificate.")
+    dask_other_code: Literal["refuse", "warn"] = Field(
+        "refuse", description="What becomes of a dask worker whose code, notebooks or lock differ."
+    )
+    max_parallel: int = Field(
+        2, ge=1, description="Runs at once on this machine; a dask worker has its --nthreads."
+    )
     lease_s: float = Field(30.0, ge=1, description="A run without a heartbeat this long is lost.")
     heartbeat_s: float = Field(2.0, gt=0, description="How often a run says that it lives.")
     tick_s: float = Field(1.0, gt=0, description="How often the scheduler looks.")

@@ -229,14 +229,16 @@ def waiting_runs(store: Store, now: datetime) -> list[Waiting]:
         return [Waiting(*row) for row in connection.execute(query)]
 
 
-def count_active(store: Store, host: str) -> int:
-    """Return how many runs of notebooks are active on ``host``, whoever claimed them."""
-    mine = or_(runs.c.host == host, and_(runs.c.host.is_(None), runs.c.owner.contains(f"@{host}:")))
+def count_active(store: Store, host: str | None = None) -> int:
+    """Return how many runs of notebooks are active on ``host``, or at all, whoever claimed them."""
     query = (
         select(func.count())
         .select_from(runs)
-        .where(runs.c.state.in_(ACTIVE), runs.c.kind == "notebook", mine)
+        .where(runs.c.state.in_(ACTIVE), runs.c.kind == "notebook")
     )
+    if host is not None:
+        claimed = and_(runs.c.host.is_(None), runs.c.owner.contains(f"@{host}:"))
+        query = query.where(or_(runs.c.host == host, claimed))
     with read(store.control) as connection:
         return connection.execute(query).scalar_one()
 

@@ -17,6 +17,8 @@ SITE_MARK = "WORKSPACE_RUN_SITE"
 OUTPUTS_MARK = "WORKSPACE_RUN_OUTPUTS"
 RUN_MARK = "WORKSPACE_RUN_ID"
 ATTEMPT_MARK = "WORKSPACE_RUN_ATTEMPT"
+#: Names the dask worker that started a runner.
+WORKER_MARK = "WORKSPACE_RUN_WORKER"
 #: What is left behind gets this long between SIGTERM and SIGKILL [s].
 LEFTOVER_GRACE_S = 1.0
 

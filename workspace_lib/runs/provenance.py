@@ -16,6 +16,7 @@ from typing import Any
 from workspace_lib import secrets
 from workspace_lib.files import sha256_file
 from workspace_lib.hostclock import clock_state
+from workspace_lib.runs.marks import WORKER_MARK
 from workspace_lib.settings import Settings
 
 #: Packages whose version can change a result.
@@ -42,7 +43,12 @@ def describe(settings: Settings, notebook: Path, parameters: Mapping[str, Any]) 
         "git": git_state(settings.root),
         "lock_sha256": _hash(settings.root / "requirements.lock"),
         "site": settings.site_name,
-        "host": {"name": socket.gethostname(), "system": platform.platform(), "user": _user()},
+        "host": {
+            "name": socket.gethostname(),
+            "system": platform.platform(),
+            "user": _user(),
+            "worker": os.environ.get(WORKER_MARK),
+        },
         "clock": asdict(clock_state()),
         "versions": versions(),
     }
@@ -52,11 +58,16 @@ def describe(settings: Settings, notebook: Path, parameters: Mapping[str, Any]) 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Return the commit of the checkout and whether tracked files differ; None without one."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = git_commit(folder)
     if not commit:
         return None
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit of the checkout; None without one."""
+    return _git(folder, "rev-parse", "HEAD") or None
 
 
 @cache

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,8 +23,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from workspace_lib import watchdog
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.runs import cleaning, ledger
+from workspace_lib.runs.executors import can_start, free_places
 from workspace_lib.runs.job_memory import effective_specs
-from workspace_lib.runs.ledger_queries import cancel_asked, count_active
+from workspace_lib.runs.ledger_queries import cancel_asked
 from workspace_lib.runs.specs import JobSet, job_folder, load_jobs
 from workspace_lib.runs.states import Claim, owner_id
 from workspace_lib.runs.tables import schedulers
@@ -185,12 +187,12 @@ class Scheduler:
         self._hurried = asked
 
     def _start(self, now: datetime, report: StepReport) -> None:
-        busy = max(len(self._executor.running()), count_active(self._store, socket.gethostname()))
         claims = ledger.claim(
             self._store,
             owner=self.owner,
             now=now,
-            limit=self._settings.runs.max_parallel - busy,
+            limit=free_places(self._executor, self._settings, self._store),
+            can_start=partial(can_start, self._executor),
             lease_s=self._settings.runs.lease_s,
         )
         troubles = []

@@ -274,6 +274,12 @@ def check(store: Store, settings: Settings, *, older: bool = False) -> None:
             )
 
 
+def identity(store: Store) -> str | None:
+    """Return the identity of a store: the same from every machine that has opened this one."""
+    with read(store.control) as connection:
+        return _meta(connection, "control").get("id")
+
+
 def _check_site(known: dict[str, str], settings: Settings, where: str) -> None:
     site = known.get("site", settings.site_name)
     folder = Path(known.get("folder", settings.site_dir))

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import IO
 
 from workspace_lib.clock import SYSTEM_CLOCK
+from workspace_lib.errors import WorkspaceError
 from workspace_lib.runs import ledger
 from workspace_lib.runs.by_hand import ask_for_run
-from workspace_lib.runs.executors import Executor
+from workspace_lib.runs.executors import Executor, can_start, free_places
 from workspace_lib.runs.job_spec import JobSpec
 from workspace_lib.runs.ledger_queries import (
     Run,
@@ -127,8 +128,12 @@ def run_jobs(
                     followers |= {(name, run.slot): began for name in _direct(jobset, run.job)}
                 continue
             display.goes_on(run)
-            free = len(active) < settings.runs.max_parallel
-            if run.state == "due" and run.not_before <= now and (run_id in active or free):
+            if (
+                run.state == "due"
+                and run.not_before <= now
+                and free_places(executor, settings, store) > 0
+                and can_start(executor, run.job, run.spec)
+            ):
                 active.add(run_id)
                 waiting.discard(run_id)
                 _start(store, settings, executor, run_id, owner)
@@ -242,7 +247,7 @@ def _start(store: Store, settings: Settings, executor: Executor, run_id: str, ow
         return
     try:
         executor.submit(claim)
-    except OSError as error:
+    except (OSError, WorkspaceError) as error:
         ledger.give_back(store, claim, f"It could not be started ({error}).", wait_s=5, now=now)
 
 

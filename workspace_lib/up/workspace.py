@@ -181,7 +181,10 @@ class Workspace:
             self._say("Ended.")
 
     def _end_runners(self) -> None:
-        # Runs outlive the scheduler on purpose, but not a workspace that somebody closes.
+        # Runs outlive the scheduler on purpose, but not a workspace that somebody closes. Those of
+        # dask workers are theirs.
+        if self._settings.runs.executor != "local":
+            return
         executor = LocalExecutor(self._settings)
         executor.stop()
         executor.close()

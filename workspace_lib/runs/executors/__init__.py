@@ -6,11 +6,15 @@ and forbids the other.
 
 from __future__ import annotations
 
-from typing import Protocol
+import socket
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from workspace_lib.errors import ConfigError
+from workspace_lib.runs.ledger_queries import count_active
 from workspace_lib.runs.states import Claim
 from workspace_lib.settings import Settings
+from workspace_lib.store.engines import Store
 
 
 class Executor(Protocol):
@@ -43,20 +47,62 @@ class Executor(Protocol):
         ...
 
 
+@runtime_checkable
+class Placing(Protocol):
+    """An executor that knows how many more runs its machines can take, and which."""
+
+    def free_places(self, store: Store) -> int:
+        """Return how many more runs can be started now.
+
+        Raises
+        ------
+        ExecutorError
+            If none can ever be started as things are; says why.
+        """
+        ...
+
+    def can_start(self, job: str, spec: Mapping[str, Any]) -> bool:
+        """Return whether a free place is fit for a run with this specification."""
+        ...
+
+
+def free_places(executor: Executor, settings: Settings, store: Store) -> int:
+    """Return how many more runs may be started through ``executor`` now.
+
+    Raises
+    ------
+    ExecutorError
+        If none can ever be started as things are.
+    """
+    if isinstance(executor, Placing):
+        return executor.free_places(store)
+    busy = max(len(executor.running()), count_active(store, socket.gethostname()))
+    return settings.runs.max_parallel - busy
+
+
+def can_start(executor: Executor, job: str, spec: Mapping[str, Any]) -> bool:
+    """Return whether ``executor`` can start a run with this specification now."""
+    return not isinstance(executor, Placing) or executor.can_start(job, spec)
+
+
 def open_executor(settings: Settings) -> Executor:
     """Return the executor that the site's settings name.
 
     Raises
     ------
     ConfigError
-        If it is not installed.
+        If it is not installed, or its settings are not whole.
     """
     if settings.runs.executor == "local":
         from workspace_lib.runs.executors.local import LocalExecutor
 
         return LocalExecutor(settings)
-    raise ConfigError(
-        f"The executor {settings.runs.executor!r} is not available.",
-        where="runs.executor",
-        fix="Set it to local.",
-    )
+    try:
+        from workspace_lib.runs.executors.dask import DaskExecutor
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The executor dask needs {error.name}, which is not installed.",
+            where="runs.executor",
+            fix="Install the extra `dask` (pip install '.[dask]'), or set it to local.",
+        ) from error
+    return DaskExecutor(settings)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from workspace_lib.runs.marks import (
     RUN_MARK,
     RUNNER,
     SITE_MARK,
+    WORKER_MARK,
     Place,
     end_marked,
     living_owners,
@@ -47,6 +48,7 @@ _NOT_INHERITED = (
     STATE_VARIABLE,
     secrets.REPORT_TO,
     secrets.REPORT_KEY,
+    WORKER_MARK,
 )
 
 log = logging.getLogger("workspace_lib.runs.executors.local")
@@ -76,8 +78,10 @@ class _Runner:
 class LocalExecutor:
     """Starts runners on this machine and finds those that an earlier scheduler has started."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, variables: Mapping[str, str] | None = None) -> None:
+        """Take over the runners that live here; ``variables`` are for those started from now on."""
         self._settings = settings
+        self._variables = dict(variables or {})
         self._place = Place.of(settings)
         found = living_owners(self._place, [RUNNER])
         self._runners = {key: _Runner(process) for key, process in found.items()}
@@ -95,7 +99,7 @@ class LocalExecutor:
                 stdout=stream,
                 stderr=stream,
                 cwd=self._settings.root,
-                env=runner_environment(self._settings),
+                env={**runner_environment(self._settings), **self._variables},
                 **detached(),
             )
         runner = _Runner(psutil.Process(child.pid), child, claim.spec.get("notebook"))
