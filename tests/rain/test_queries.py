@@ -120,6 +120,20 @@ def test_a_day_that_begins_right_now_does_no_harm(store: Store, network: Network
     assert list(shares) == [date(2026, 10, 19), date(2026, 10, 20)]
 
 
+def test_the_newest_row_up_to_an_instant_leaves_out_later_ones(
+    any_store: Store, fill: Fill, network: Network
+) -> None:
+    fill(any_store, "hydropolis", [0, 1, 2, 3000, 3001])
+    fill(any_store, "polytech", [1])
+    found = {
+        minute: queries.latest(any_store, network.gauges, at(minute))
+        for minute in (-1, 0, 1.5, 2999, 3000, 5000)
+    }
+    assert found == {-1: None, 0: at(0), 1.5: at(1), 2999: at(2), 3000: at(3000), 5000: at(3001)}
+    with pytest.raises(DataQualityError):
+        queries.as_of(any_store, network.gauges, at(-1))
+
+
 def test_what_was_noticed_is_counted_by_gauge_and_code(any_store: Store, network: Network) -> None:
     issue = {"severity": "error", "message": "", "text": "", "file_id": 1, "gauge": "polytech"}
     conflict = {"tips": 1, "kept_tips": 2, "kept_file_id": 1, "policy": "keep first"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ import pytest
 
 from workspace_lib.clock import to_us
 from workspace_lib.rain import frames, plots
-from workspace_lib.rain.analysis import US, WINDOWS_S, TipSeries, coverage_of
+from workspace_lib.rain.analysis import US, WINDOWS_S, Coverage, TipSeries, coverage_of
 from workspace_lib.rain.settings import Network
 from workspace_lib.store.engines import Store
 
@@ -62,6 +63,69 @@ def test_totals_say_what_is_missing(series: dict[str, TipSeries]) -> None:
     assert frame.loc["a", "tips"] == 15
     assert frame.loc["a", "rain_mm"] == pytest.approx(3.0)
     assert frame.loc["a", "missing_share"] == pytest.approx(360 / (4 * 1440))
+
+
+def test_months_are_clipped_to_the_span_and_say_what_is_missing(
+    series: dict[str, TipSeries],
+) -> None:
+    paris = ZoneInfo("Europe/Paris")
+    begin = datetime(2026, 10, 31, tzinfo=paris)
+    frame = frames.monthly({"a": series["a"]}, begin, END, paris)
+    assert frame["month"].tolist() == ["2026-10", "2026-11"]
+    assert frame["tips"].tolist() == [0, 15]
+    assert frame["rain_mm"].tolist() == [0.0, 3.0]
+    # In Paris November began an hour before the rows do.
+    assert frame["missing_share"].tolist() == [1.0, pytest.approx((360 + 60) / (4 * 1440 + 60))]
+
+
+def test_the_cumulative_curve_begins_anew_each_year(series: dict[str, TipSeries]) -> None:
+    utc = ZoneInfo("UTC")
+    shifted = {"a": moved(series["a"], timedelta(days=59))}  # now from 30 December on
+    begin = datetime(2026, 12, 30, tzinfo=UTC)
+    frame = frames.cumulative(shifted, begin, begin + timedelta(days=4), utc)
+    assert frame["year"].tolist() == [2026, 2026, 2027, 2027]
+    assert frame["tips"].tolist() == [6, 8, 0, 7]
+    assert frame["rain_mm"].tolist() == [1.2, 1.6, 0.0, 1.4]
+    assert frame["missing_share"].tolist() == [0.0, 360 / 2880, 0.0, 0.0]
+    assert frame["at"].iloc[-1] == begin + timedelta(days=4)
+
+
+def test_a_curve_is_unknown_from_the_first_tip_without_a_depth_on(
+    series: dict[str, TipSeries],
+) -> None:
+    depths = np.array([0.2, 1.0, np.nan, 0.6, 0.8])
+    one = {"a": replace(series["a"], rain_mm=depths)}
+    frame = frames.cumulative(one, START, END, ZoneInfo("UTC"))
+    assert np.array_equal(frame["rain_mm"], [1.2, np.nan, np.nan, np.nan], equal_nan=True)
+    assert frame["uncalibrated_tips"].tolist() == [0, 2, 2, 2]
+
+
+def test_maxima_name_their_instant_by_year_and_window(series: dict[str, TipSeries]) -> None:
+    frame = frames.maxima(series, START - timedelta(days=365), END, ZoneInfo("UTC"))
+    assert len(frame) == 2 * 2 * len(WINDOWS_S)
+    assert set(frames.MAXIMA_UNITS) <= set(frame.columns)
+    rows = frame.set_index(["gauge", "year", "window"])
+    assert rows.loc[("a", 2026, "P5min"), "tips"] == 7
+    assert rows.loc[("a", 2026, "P5min"), "rain_mm"] == 1.4
+    assert rows.loc[("a", 2026, "P5min"), "rain_at"] == END
+    assert rows.loc[("a", 2026, "P72h"), "tips"] == 9
+    assert rows.loc[("a", 2026, "P72h"), "window_missing_share"] == pytest.approx(360 / 4320)
+    assert rows.loc[("a", 2025, "P5min"), "rain_mm"] == 0.0
+    assert pd.isna(rows.loc[("a", 2025, "P5min"), "rain_at"])
+    assert rows.loc[("a", 2025, "P5min"), "missing_share"] == 1.0
+
+
+def test_maxima_without_a_depth_are_counts_alone(series: dict[str, TipSeries]) -> None:
+    row = frames.maxima(series, START, END, ZoneInfo("UTC")).set_index("gauge").loc["b"].iloc[0]
+    assert (row["tips"], row["uncalibrated_tips"]) == (6, 6)
+    assert np.isnan(row["rain_mm"])
+
+
+def moved(one: TipSeries, by: timedelta) -> TipSeries:
+    """The same rain at another time."""
+    shift = by // timedelta(microseconds=1)
+    covered = Coverage(one.coverage.start_us + shift, one.coverage.end_us + shift)
+    return replace(one, t_us=one.t_us + shift, coverage=covered)
 
 
 def test_the_state_of_gauges_with_and_without_rows(

@@ -109,11 +109,26 @@ def read_rows(connection: Connection, gauge_id: str, from_us: int, to_us: int) -
     return rows[begin:end]
 
 
-def last_row(connection: Connection, gauge_id: str) -> Any | None:
-    """Return the newest row of a gauge, one of `blocks.ROW`, or None; unpacks one day."""
+def last_row(connection: Connection, gauge_id: str, until_us: int | None = None) -> Any | None:
+    """Return the newest row of a gauge, one of `blocks.ROW`, or None; unpacks one day, or two.
+
+    Parameters
+    ----------
+    until_us : int, optional
+        Of the rows up to this instant, included [µs].
+    """
     query = select(_day.day, _day.rows).where(_day.gauge == gauge_id)
-    found = connection.execute(query.order_by(_day.day.desc()).limit(1)).first()
-    return None if found is None else unpack_rows(found.rows, _where(gauge_id, found.day))[-1]
+    if until_us is not None:
+        query = query.where(_day.day <= until_us // DAY_US)
+    # The day of the instant may have later rows only; the day before it that has any has earlier.
+    for day, content in connection.execute(query.order_by(_day.day.desc()).limit(2)):
+        rows = unpack_rows(content, _where(gauge_id, day))
+        known = len(rows)
+        if until_us is not None:
+            known = int(np.searchsorted(rows["t_us"], until_us, side="right"))
+        if known:
+            return rows[known - 1]
+    return None
 
 
 def span(connection: Connection, gauge_id: str) -> tuple[int, int] | None:

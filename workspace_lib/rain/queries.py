@@ -103,12 +103,14 @@ def coverage(store: Store, gauge: Gauge, t_from: datetime, t_to: datetime) -> Co
         return stored.read_coverage(connection, gauge, to_us(t_from), to_us(t_to))
 
 
-def last_rows(store: Store, gauges: Sequence[Gauge]) -> dict[str, LastRow]:
-    """Return the newest row of each gauge that has one."""
+def last_rows(
+    store: Store, gauges: Sequence[Gauge], until: datetime | None = None
+) -> dict[str, LastRow]:
+    """Return the newest row (up to an instant) of each gauge that has one."""
     found = {}
     with read(store.data) as connection:
         for gauge in gauges:
-            row = stored.last_row(connection, gauge.id)
+            row = stored.last_row(connection, gauge.id, None if until is None else to_us(until))
             if row is not None:
                 volts, wind = float(row["battery_v"]), int(row["wind"])
                 found[gauge.id] = LastRow(
@@ -119,20 +121,20 @@ def last_rows(store: Store, gauges: Sequence[Gauge]) -> dict[str, LastRow]:
     return found
 
 
-def latest(store: Store, gauges: Sequence[Gauge]) -> datetime | None:
-    """Return the stamp of the newest row of the network, or None if there is none."""
-    return max((row.t for row in last_rows(store, gauges).values()), default=None)
+def latest(store: Store, gauges: Sequence[Gauge], until: datetime | None = None) -> datetime | None:
+    """Return the stamp of the network's newest row (up to an instant), or None if there is none."""
+    return max((row.t for row in last_rows(store, gauges, until).values()), default=None)
 
 
-def as_of(store: Store, gauges: Sequence[Gauge]) -> datetime:
-    """Return up to when the network's rain is known: `latest`, which there must be.
+def as_of(store: Store, gauges: Sequence[Gauge], until: datetime | None = None) -> datetime:
+    """Return up to when the network's rain is known (at an instant): `latest`, which there must be.
 
     Raises
     ------
     DataQualityError
         If there is not one row yet.
     """
-    newest = latest(store, gauges)
+    newest = latest(store, gauges, until)
     if newest is None:
         names = ", ".join(gauge.id for gauge in gauges) or "no gauge"
         raise DataQualityError(
