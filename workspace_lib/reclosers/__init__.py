@@ -1,0 +1,1 @@
+"""Reclosers: event files out of their relays, read, analysed and found."""
