@@ -217,6 +217,14 @@ def keep_records(connection: Connection, records: Sequence[Calibration], now: da
     return len(set(names) - known)
 
 
+def ended_since(connection: Connection, records: Sequence[Calibration]) -> list[Calibration]:
+    """Return those of the records that are kept with another end than they have now."""
+    column = rain_calibrations.c
+    query = select(column.version, column.valid_to)
+    kept = {row.version: row.valid_to for row in connection.execute(query)}
+    return [one for one in records if kept.get(one.version, one.valid_to) != one.valid_to]
+
+
 def _depths(
     rows: Rows, before_us: int | None, gauge: Gauge, calibrations: GaugeCalibrations
 ) -> Any:
