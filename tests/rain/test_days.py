@@ -18,7 +18,7 @@ from workspace_lib.rain.analysis import US, coverage_of
 from workspace_lib.rain.blocks import DAY_US, NO_WIND, Rows, unpack_rows
 from workspace_lib.rain.days import Merged, merge_rows, new_rows
 from workspace_lib.rain.settings import Gauge
-from workspace_lib.rain.tables import rain_conflicts, rain_days, rain_depths
+from workspace_lib.rain.tables import rain_conflicts, rain_days
 from workspace_lib.store.engines import Store, read, write
 
 START = to_us(datetime(2023, 3, 1, tzinfo=UTC))
@@ -210,18 +210,6 @@ def test_sums_do_not_read_the_compressed_rows(store: Store, merge: Merge) -> Non
         days.read_coverage(connection, GAUGE, *ALWAYS)
     assert [statement for statement in asked if "rain_days.rows" in statement] == []
     assert any("rain_days.wet" in statement for statement in asked)
-
-
-def test_days_whose_depths_are_missing_or_old_are_changed(any_store: Store, merge: Merge) -> None:
-    merge(any_store, [0, 1440, 2880])
-    first = START // DAY_US
-    depth = {"gauge": GAUGE.id, "calibration": "v1", "depths": b"", "revision": 1}
-    with write(any_store.data) as connection:
-        connection.execute(rain_depths.insert(), [depth | {"day": first + n} for n in (0, 1)])
-    merge(any_store, [1441])
-    with read(any_store.data) as connection:
-        assert days.changed_days(connection, GAUGE.id).tolist() == [first + 1, first + 2]
-        assert days.changed_days(connection, "nobody").tolist() == []
 
 
 def test_two_writers_at_once_lose_nothing(any_store: Store, merge: Merge) -> None:

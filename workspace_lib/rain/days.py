@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, and_, func, or_, select, text
+from sqlalchemy import Connection, and_, func, select, text
 
 from workspace_lib.rain.analysis import JITTER, US, Coverage, Ints
 from workspace_lib.rain.blocks import (
@@ -31,7 +31,7 @@ from workspace_lib.rain.blocks import (
     unpack_rows,
 )
 from workspace_lib.rain.settings import Gauge
-from workspace_lib.rain.tables import rain_conflicts, rain_days, rain_depths
+from workspace_lib.rain.tables import rain_conflicts, rain_days
 from workspace_lib.store.upsert import batches, insert_or_ignore, insert_or_replace
 
 #: What becomes of two different rows of one gauge and stamp.
@@ -151,20 +151,6 @@ def revisions(
     if to_day is not None:
         query = query.where(_day.day < to_day)
     return {row[0]: row[1] for row in connection.execute(query.order_by(_day.day))}
-
-
-def changed_days(connection: Connection, gauge_id: str) -> Ints:
-    """Return the days whose calibrated depths are missing, or of other rows than they have now."""
-    depths = rain_depths.c
-    same = and_(depths.gauge == _day.gauge, depths.day == _day.day)
-    query = (
-        select(_day.day)
-        .select_from(rain_days.outerjoin(rain_depths, same))
-        .where(_day.gauge == gauge_id)
-        .where(or_(depths.revision.is_(None), depths.revision != _day.revision))
-        .order_by(_day.day)
-    )
-    return np.array(connection.execute(query).scalars().all(), dtype=np.int64)
 
 
 def new_rows(
