@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -37,6 +37,9 @@ from workspace_lib.transports.ftp_mirror import own_folders
 
 log = logging.getLogger(__name__)
 
+#: Says which files must stay on the server, and why: reasons by the files' ids.
+MustStay = Callable[[Sequence[FileRow]], Mapping[int, str]]
+
 _BATCH = 100
 _PATHS_PER_QUERY = 500
 _SUFFIX = re.compile(r"~(\d+)$")
@@ -58,6 +61,7 @@ def trash(
     settings: Settings,
     source_name: str,
     *,
+    must_stay: MustStay | None = None,
     now: datetime | None = None,
     stop: threading.Event | None = None,
 ) -> TrashReport:
@@ -69,6 +73,9 @@ def trash(
         Its raw archive must hold the very bytes.
     settings, source_name
         The site, and which of its sources. Without ``allow_delete`` nothing is done at all.
+    must_stay : callable, optional
+        Asked for each batch of parsed files which of them are still needed on the server: by id,
+        with the reason.
     now : datetime, optional
         The machine's clock otherwise.
     stop : threading.Event, optional
@@ -95,6 +102,7 @@ def trash(
     moment = ensure_utc(now or SYSTEM_CLOCK.now())
     with open_source(settings, source_name, stop=stop) as remote:
         run = _Clearing(store, source_name, remote, folder, moment, stop or threading.Event())
+        run.must_stay = must_stay or run.must_stay
         run.move(list(remote.list("/", skip=own_folders(source), problems=run.kept)))
         run.remove(moment.date() - timedelta(days=source.delete_after_days))
     log.info(
@@ -121,6 +129,7 @@ class _Clearing:
     ) -> None:
         self.store, self.name, self.remote = store, name, remote
         self.folder, self.now, self.stop = folder, now, stop
+        self.must_stay: MustStay = lambda rows: {}
         self.moved = self.removed = 0
         self.kept: list[Problem] = []
 
@@ -129,13 +138,17 @@ class _Clearing:
         ready = [item for item in listed if not is_partial(item.path)]
         rows = _newest(self.store, self.name, [item.path for item in ready])
         for start in range(0, len(ready), _BATCH):
-            done = []
+            done: list[int] = []
+            batch = [(rows.get(item.path), item) for item in ready[start : start + _BATCH]]
+            parsed = [(row, item) for row, item in batch if row is not None and row.state == PARSED]
+            needed = self.must_stay([row for row, _ in parsed]) if parsed else {}
             try:
-                for item in ready[start : start + _BATCH]:
-                    row = rows.get(item.path)
+                for row, item in parsed:
                     if self.stop.is_set():
                         break
-                    if row is not None and row.state == PARSED and self._move_one(row, item):
+                    if row.id in needed:
+                        self.kept.append((row.path, needed[row.id]))
+                    elif self._move_one(row, item):
                         done.append(row.id)
             finally:
                 if done:

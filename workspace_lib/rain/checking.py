@@ -1,0 +1,384 @@
+"""The nightly full check of rain: is everything there, and is it what it should be?
+
+The inventory is held against the server's listing, the products against what the store holds and
+against the server, the days against their calibration, the newest days against the clock. What is
+wrong is said in sentences; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple
+
+from sqlalchemy import select
+
+from workspace_lib.clock import SYSTEM_CLOCK, ensure_utc, from_us, to_us
+from workspace_lib.errors import SourceError
+from workspace_lib.files import sha256_file
+from workspace_lib.rain import queries
+from workspace_lib.rain.in_force import UNCALIBRATED
+from workspace_lib.rain.product_ledger import Product, Wanted, marks
+from workspace_lib.rain.products import wanted_now
+from workspace_lib.rain.readers import parse_a0_name
+from workspace_lib.rain.settings import Network, load_network, load_rain
+from workspace_lib.settings import Settings
+from workspace_lib.store.engines import Store, read
+from workspace_lib.store.source_files import (
+    DELETED,
+    FETCHED,
+    PARSED,
+    QUARANTINED,
+    SEEN,
+    STABLE,
+    Listed,
+    source_files,
+)
+from workspace_lib.transports.file_source import (
+    FileRefused,
+    FileSource,
+    SourceUnreachable,
+    is_partial,
+    open_source,
+)
+from workspace_lib.transports.ftp_mirror import own_folders
+from workspace_lib.transports.uploads import remote_sha256
+
+log = logging.getLogger(__name__)
+
+Severity = Literal["error", "warning", "info"]
+#: Files and products younger than this may still be on their way.
+_ON_ITS_WAY: Final = timedelta(hours=2)
+_NAMED: Final = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is not as it should be: what about, how bad, how often, and a sentence."""
+
+    about: Literal["source", "files", "products", "server", "calibration", "coverage"]
+    severity: Severity
+    count: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check looked at, and what it found."""
+
+    listed: int
+    known: int
+    products: int
+    products_on_server: int
+    hashes_read: int
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong; what is only worth knowing does not count."""
+        return all(finding.severity == "info" for finding in self.findings)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, the worst first."""
+        rank = {"error": 0, "warning": 1, "info": 2}
+        ordered = sorted(self.findings, key=lambda finding: rank[finding.severity])
+        return tuple(finding.sentence for finding in ordered)
+
+    @property
+    def trouble(self) -> str:
+        """Everything that is wrong, as a text; empty if nothing is."""
+        return " ".join(finding.sentence for finding in self.findings if finding.severity != "info")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, to be published."""
+        return {
+            **asdict(self),
+            "sound": self.sound,
+            "sentences": list(self.sentences),
+            "trouble": self.trouble,
+        }
+
+
+def check(
+    store: Store,
+    settings: Settings,
+    *,
+    source: str | None = None,
+    days: int = 7,
+    tolerated: float = 0.02,
+    hashes: bool = True,
+    now: datetime | None = None,
+    progress: Callable[[float, str], object] | None = None,
+    stop: threading.Event | None = None,
+) -> CheckReport:
+    """Hold everything that rain has against what it should be; change nothing.
+
+    Parameters
+    ----------
+    store : Store
+        The open store.
+    settings : Settings
+        The site.
+    source : str, optional
+        Name of the source of raw files; the wing's own otherwise.
+    days : int
+        The coverage of this many last days is judged [d].
+    tolerated : float
+        Share of their time that may be missing, 0 to 1 [1].
+    hashes : bool
+        Whether products are read back from the server and compared; otherwise their sizes are.
+    now : datetime, optional
+        The instant; the machine's clock otherwise.
+    progress : callable, optional
+        Told which fraction of the products on the server is compared.
+    stop : threading.Event, optional
+        Ends comparing them.
+
+    Raises
+    ------
+    ConfigError
+        If the site's settings are wrong. A server that is away is a finding.
+    """
+    run = _Check(store, settings, ensure_utc(now or SYSTEM_CLOCK.now()), stop or threading.Event())
+    run.files(source or load_rain(settings).source)
+    run.made()
+    run.on_server(hashes, progress or (lambda share, what: None))
+    run.calibrated()
+    run.covered(days, tolerated)
+    report = CheckReport(
+        run.listed, run.known, len(run.products), run.compared, run.hashed, tuple(run.findings)
+    )
+    if report.trouble:
+        log.warning("Rain check: %s", report.trouble)
+    return report
+
+
+class _Known(NamedTuple):
+    """What the inventory knows of the newest version of a file."""
+
+    state: str
+    size: int
+    first_seen: datetime
+
+
+class _Check:
+    """One check: what it has looked at and found so far."""
+
+    def __init__(
+        self, store: Store, settings: Settings, now: datetime, stop: threading.Event
+    ) -> None:
+        self.store, self.settings, self.now, self.stop = store, settings, now, stop
+        self.network: Network = load_network(settings)
+        self.findings: list[Finding] = []
+        self.listed = self.known = self.compared = self.hashed = 0
+        self.wanted, self.products = wanted_now(store, settings)
+
+    def say(self, about: Any, severity: Severity, found: Sequence[str], sentence: str) -> None:
+        """Note a finding, if there is one; its sentence may name ``{n}`` and ``{which}``."""
+        if not found:
+            return
+        which = ", ".join(found[:_NAMED]) + (" …" if len(found) > _NAMED else "")
+        text = sentence.replace("{n}", f"{len(found):,}").replace("{which}", which)
+        self.findings.append(Finding(about, severity, len(found), text))
+
+    def files(self, source: str) -> None:
+        """Hold the server's listing and the inventory against each other."""
+        columns = source_files.c
+        query = (
+            select(columns.path, columns.state, columns.size, columns.first_seen)
+            .where(columns.source == source)
+            .order_by(columns.path, columns.version)
+        )
+        with read(self.store.data) as connection:
+            newest: dict[str, _Known] = {
+                path: _Known(*rest) for path, *rest in connection.execute(query)
+            }
+        self.known = len(newest)
+        problems: list[tuple[str, str]] = []
+        try:
+            listed = list(self._listing(source, problems))
+        except SourceError as error:
+            self.say("source", "error", [source], f"The source {{which}} was not listed: {error}")
+            listed = None
+        self._states(newest)
+        if listed is None:
+            return
+        self.listed = len(listed)
+        for path, reason in problems:
+            self.say("source", "error", [path], f"{{which}} cannot be listed: {reason}")
+        old = [item for item in listed if self._is_old(item)]
+        absent = [item.path for item in old if item.path not in newest]
+        self.say("files", "error", absent, "{n} files of the server were never noticed: {which}.")
+        changed = [
+            item.path
+            for item in old
+            if item.path in newest
+            and newest[item.path].state in (FETCHED, PARSED, QUARANTINED)
+            and newest[item.path].size != item.size
+        ]
+        self.say("files", "error", changed, "{n} files have another size than when read: {which}.")
+        there = {item.path for item in listed}
+        gone = [path for path, row in newest.items() if path not in there and row.state != DELETED]
+        self.say(
+            "files",
+            "info",
+            gone,
+            "{n} files are no longer on the server; what was fetched of them is kept: {which}.",
+        )
+
+    def made(self) -> None:
+        """Hold the products against what the store holds now, and their files against both."""
+        missing, old, damaged = [], [], []
+        for one in self.wanted:
+            product = self.products.get(one.key)
+            if product is None:
+                missing.append(one.file)
+                continue
+            if not one.is_made(product) and self.now - product.written > _ON_ITS_WAY:
+                old.append(one.file)
+            path = self.store.outputs / product.path
+            if not path.is_file() or sha256_file(path) != product.sha256:
+                damaged.append(one.file)
+        self.say("products", "error", missing, "{n} yearly files were never made: {which}.")
+        self.say("products", "warning", old, "{n} yearly files lack rows or calibrations: {which}.")
+        self.say(
+            "products",
+            "error",
+            damaged,
+            "{n} yearly files are gone from the outputs or were changed there: {which}.",
+        )
+
+    def on_server(self, hashes: bool, tell: Callable[[float, str], object]) -> None:
+        """Hold the products against what lies on their server."""
+        pairs = [(one, self.products[one.key]) for one in self.wanted if one.key in self.products]
+        unsent = [
+            one.file
+            for one, product in pairs
+            if not one.is_sent(product) and self.now - product.written > _ON_ITS_WAY
+        ]
+        self.say("server", "warning", unsent, "{n} yearly files were made and not sent: {which}.")
+        sent = [(one, product) for one, product in pairs if one.target and one.is_sent(product)]
+        if not sent:
+            return
+        name = (sent[0][0].target or "").partition(":")[0]
+        try:
+            with open_source(self.settings, name, stop=self.stop) as remote:
+                self._compare(remote, sent, hashes, tell)
+        except SourceError as error:
+            self.say("server", "error", [name], f"Yearly files on {{which}} not compared: {error}")
+
+    def calibrated(self) -> None:
+        """Look for days whose depths are missing, or of no calibration."""
+        with read(self.store.data) as connection:
+            found = marks(connection, self.network.gauges)
+        for gauge in self.network.gauges:
+            days = found[gauge.id]
+            stale = [_date(mark.day) for mark in days if not mark.has_depths]
+            self.say(
+                "calibration",
+                "warning",
+                stale,
+                f"{gauge.name}: {{n}} days have no depths of the rows they hold ({{which}}).",
+            )
+            without = [
+                _date(mark.day)
+                for mark in days
+                if mark.has_depths and UNCALIBRATED in (mark.calibration or "")
+            ]
+            self.say(
+                "calibration",
+                "warning",
+                without,
+                f"{gauge.name}: no calibration is in force for {{n}} days ({{which}}).",
+            )
+
+    def covered(self, days: int, tolerated: float) -> None:
+        """Judge the last days of each gauge that lie before now."""
+        begin, end = self.now - timedelta(days=days), self.now
+        for gauge in self.network.gauges:
+            if queries.span(self.store, gauge) is None:
+                self.say("coverage", "warning", [gauge.name], "{which} has no rows at all.")
+                continue
+            coverage = queries.coverage(self.store, gauge, begin, end)
+            missing = float(coverage.missing_share(to_us(begin), to_us(end)))
+            if missing > tolerated:
+                gaps = coverage.gaps(to_us(begin), to_us(end))
+                first, last = max(gaps, key=lambda gap: gap[1] - gap[0])
+                self.say(
+                    "coverage",
+                    "warning",
+                    [gauge.name],
+                    f"{{which}} has no rows for {missing:.0%} of the last {days} days; the longest "
+                    f"gap is from {from_us(first):%Y-%m-%d %H:%M} to "
+                    f"{from_us(last):%Y-%m-%d %H:%M} UTC.",
+                )
+
+    def _listing(self, source: str, problems: list[tuple[str, str]]) -> Iterator[Listed]:
+        skip = own_folders(self.settings.source(source))
+        with open_source(self.settings, source, stop=self.stop) as remote:
+            for item in remote.list("/", skip=skip, problems=problems):
+                name = item.path.rpartition("/")[2]
+                if not is_partial(item.path) and parse_a0_name(name) is not None:
+                    yield item
+
+    def _is_old(self, item: Listed) -> bool:
+        return item.modified is None or self.now - item.modified > _ON_ITS_WAY
+
+    def _states(self, newest: dict[str, _Known]) -> None:
+        waiting = [
+            path
+            for path, row in newest.items()
+            if row.state in (SEEN, STABLE, FETCHED) and self.now - row.first_seen > _ON_ITS_WAY
+        ]
+        self.say("files", "warning", waiting, "{n} files wait to be read since long: {which}.")
+        quarantined = [path for path, row in newest.items() if row.state == QUARANTINED]
+        self.say(
+            "files",
+            "info",
+            quarantined,
+            "{n} files are in quarantine, because not one of their lines can be used: {which}.",
+        )
+
+    def _compare(
+        self,
+        remote: FileSource,
+        sent: Sequence[tuple[Wanted, Product]],
+        hashes: bool,
+        tell: Callable[[float, str], object],
+    ) -> None:
+        gone, other, failed = [], [], []
+        for done, (one, product) in enumerate(sent):
+            if self.stop.is_set():
+                break
+            tell(done / len(sent), f"comparing {one.file}")
+            path = (one.target or "").partition(":")[2]
+            self.compared += 1
+            try:
+                same = remote.size(path) == product.bytes
+                if same and hashes:
+                    self.hashed += 1
+                    same = remote_sha256(remote, path, product.bytes) == product.sha256
+                if not same:
+                    other.append(one.file)
+            except FileRefused:
+                gone.append(one.file)
+            except SourceUnreachable:
+                raise
+            except SourceError as error:
+                failed.append(f"{one.file} ({error.what})")
+        self.say("server", "error", gone, "{n} yearly files are gone from the server: {which}.")
+        self.say(
+            "server",
+            "error",
+            other,
+            "{n} yearly files are not on the server as they were sent: {which}.",
+        )
+        self.say("server", "warning", failed, "{n} yearly files cannot be read back: {which}.")
+
+
+def _date(day: int) -> str:
+    return f"{from_us(day * 86_400_000_000):%Y-%m-%d}"
