@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
@@ -133,6 +134,14 @@ def test_a_failure_says_why_and_where_its_notebook_is(make_board) -> None:
     assert "ValueError: &lt;img" in shown
     assert "1/output.ipynb" in shown
     assert "The runner disappeared" in shown
+
+
+def test_only_a_static_page_links_to_the_fronts_page_of_a_notebook(make_board) -> None:
+    live, static = make_board("runs"), make_board("runs")
+    static.static = True
+    link = re.compile(r'<a href="/runs/[^"/]+/notebook"')
+    assert len(link.findall(runs.failures(static, days=7).to_html())) == 1
+    assert not link.search(runs.failures(live, days=7).to_html())
 
 
 def test_a_mark_of_the_strip_leads_to_its_row(make_board) -> None:

@@ -6,10 +6,11 @@ import gzip
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from workspace_lib.clock import FakeClock
 from workspace_lib.errors import ParameterError
@@ -17,6 +18,7 @@ from workspace_lib.settings import Settings
 from workspace_lib.store.engines import write
 from workspace_lib.store.migrate import open_store
 from workspace_lib.store.publications import publish_run, record, write_artefact
+from workspace_lib.views.board import SNAPSHOT_FRESH
 from workspace_lib.views.twins import LANGUAGES, find_twin, make_twins, render, twin_path
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -96,6 +98,31 @@ def test_what_is_known_of_a_twin_is_found_again_and_its_packed_form_is_equal(
     path = twin_path(site, "probe", "en")
     assert gzip.decompress(path.with_suffix(".html.gz").read_bytes()) == path.read_bytes()
     assert find_twin(site, "absent", "en") is None
+
+
+def test_what_a_board_read_itself_is_as_old_as_its_twin_and_goes_stale(site: Settings) -> None:
+    add_dashboard(site, CODE.replace('board.header("rain.total")', "board.header()"))
+    html, twin = render(site, "probe", language="en", clock=FakeClock(NOW))
+    assert (twin.as_of, twin.stale_at) == (None, "2026-11-20T12:15:00Z")
+    line = re.search(r'<div class="ws-asof".*?</div>', html)
+    assert line is not None
+    assert 'data-until="2026-11-20T12:15:00Z"' in line[0]
+    assert "Stale" in line[0]
+
+
+def test_the_job_that_makes_twins_counts_them_fresh_as_long_as_the_twins_themselves(
+    repository: Path,
+) -> None:
+    job = yaml.safe_load((repository / "parameters/demo/jobs/dashboard_twins.yml").read_text())
+    assert timedelta(minutes=int(job["fresh_for"].removesuffix("m"))) == SNAPSHOT_FRESH
+
+
+def test_a_twin_leads_to_the_live_board_and_to_the_other_language(site: Settings) -> None:
+    html, _ = render(site, "probe", language="fr")
+    bar = html.split("<main")[0]
+    assert 'href="/live/probe"' in bar
+    assert '<a href="/language/en" lang="en"' in bar
+    assert 'href="/language/fr"' not in bar
 
 
 def test_an_error_in_a_cell_is_a_sentence_and_what_stands_above_stays(site: Settings) -> None:

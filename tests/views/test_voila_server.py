@@ -233,6 +233,17 @@ def test_health_needs_no_token(server: Server) -> None:
     assert httpx.get(f"{server.address}health").text == "ok"
 
 
+def test_where_it_listens_is_announced_as_long_as_it_does(
+    filling: ModuleType, filled: Any, tmp_path: Path
+) -> None:
+    with filling.serving(filled.settings, tmp_path) as server:
+        (announced,) = tmp_path.glob("server-*.json")
+        said = json.loads(announced.read_text())
+        assert said["address"] == server.address
+        assert (said["host"], said["pid"]) == ("127.0.0.1", server.process.pid)
+    assert not announced.exists()
+
+
 def test_a_taken_port_gives_way_to_the_next(
     filling: ModuleType, filled: Any, tmp_path: Path
 ) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from starlette.testclient import TestClient
 
+from workspace_lib.views.access import announcement
 from workspace_lib.views.twins import make_twins
 
 HTML = {"Accept": "text/html"}
@@ -94,6 +98,50 @@ def test_the_reader_chooses_the_language(shown) -> None:
     assert "<h1>Pluie</h1>" in client.get("/d/rain").text
     client.get("/language/xx")
     assert "<h1>Pluie</h1>" in client.get("/d/rain").text
+
+
+def test_a_board_that_reads_the_store_itself_says_its_age_and_goes_stale(shown) -> None:
+    settings = shown.app.state.settings
+    cells = [{"cell_type": "code", "metadata": {}, "source": BOARD.replace('"rain.total"', "")}]
+    (settings.notebooks_dir / "dashboards" / "rain.ipynb").write_text(json.dumps({"cells": cells}))
+    make_twins(settings, clock=shown.clock)
+    shown.clock.advance(600)
+    page = shown.client().get("/", headers=HTML).text
+    assert "Read" in page
+    assert "10 min ago" in page
+    assert "Up to date" in page
+    shown.clock.advance(301)
+    assert "Stale" in shown.client().get("/", headers=HTML).text
+
+
+def announce_live(front, pid: int, host: str = "127.0.0.1") -> None:
+    """Say that live dashboards are served, as their server does."""
+    said = {"address": "http://127.0.0.1:8866/", "host": host, "port": 8866, "pid": pid}
+    announcement(front.app.state.settings).write_text(json.dumps(said))
+
+
+def test_explore_live_leads_to_the_server_of_live_dashboards(shown) -> None:
+    announce_live(shown, os.getpid())
+    assert 'href="/live/rain"' in shown.client().get("/", headers=HTML).text
+    answer = shown.client().get("/live/rain", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "http://127.0.0.1:8866/rain")
+    assert shown.client().get("/live/absent", headers=HTML).status_code == 404
+
+
+def test_live_dashboards_on_every_address_are_reached_by_the_name_the_reader_used(shown) -> None:
+    announce_live(shown, os.getpid(), host="0.0.0.0")
+    answer = shown.client().get("/live/rain", follow_redirects=False)
+    assert answer.headers["location"] == "http://testserver:8866/rain"
+
+
+def test_where_no_live_dashboards_run_the_link_says_so(shown) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    announce_live(shown, ended.pid)
+    answer = shown.client().get("/live/rain", headers=HTML)
+    assert answer.status_code == 503
+    assert "not running" in answer.text
+    assert 'href="/live/rain"' not in shown.client().get("/", headers=HTML).text
 
 
 def test_choosing_a_language_keeps_where_logging_in_leads(closed) -> None:

@@ -79,7 +79,7 @@ def _dashboards(arguments: argparse.Namespace) -> int:
     from workspace_lib import watchdog
     from workspace_lib.logs import set_up_logging
     from workspace_lib.settings import load_settings
-    from workspace_lib.views.access import make_token
+    from workspace_lib.views.access import announcement, make_token
     from workspace_lib.views.voila_server import serve
 
     settings = load_settings(arguments.site)
@@ -101,7 +101,7 @@ def _dashboards(arguments: argparse.Namespace) -> int:
     ended = threading.Event()
     watchdog.guard(lambda: any(ask() for ask in questions), ended)
     try:
-        serve(settings, token, listening=tell)
+        serve(settings, token, announce=announcement(settings), listening=tell)
     finally:
         ended.set()
     return 0

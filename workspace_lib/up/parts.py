@@ -19,7 +19,7 @@ from workspace_lib.errors import ConfigError
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store
 from workspace_lib.up.supervisor import Part
-from workspace_lib.views.access import kernel_environment
+from workspace_lib.views.access import announcement, kernel_environment
 
 #: Wings that may bring a simulator.
 WINGS = ("reclosers", "sensors", "rain", "machining", "benches")
@@ -115,7 +115,7 @@ def dashboards(settings: Settings, token: str) -> Part | None:
     """
     if not _exists("voila"):
         return None
-    announced = settings.outputs_dir / "dashboards" / "server.json"
+    announced = announcement(settings)
 
     def forget() -> None:
         announced.unlink(missing_ok=True)

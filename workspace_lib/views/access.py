@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets as random_secrets
 from collections.abc import Mapping
 from pathlib import Path
+
+import psutil
 
 from workspace_lib import secrets
 from workspace_lib.settings import Settings
 
 #: Where Jupyter finds our template.
 TEMPLATE_ROOT = Path(__file__).parent / "voila_template"
+#: A server that listens there is reached by every name of its machine.
+EVERYWHERE = ("", "0.0.0.0", "::")
 _KEPT = {
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TMP", "TEMP",
     "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH",
@@ -58,7 +63,30 @@ def make_token(settings: Settings) -> tuple[str, bool]:
     return random_secrets.token_urlsafe(24), True
 
 
+def announcement(settings: Settings) -> Path:
+    """Return the file in which the server of the dashboards says where it listens."""
+    return settings.outputs_dir / "dashboards" / "server.json"
+
+
+def live_address(settings: Settings, seen_as: str | None = None) -> str | None:
+    """Return where the live dashboards are, without their token, or None if they do not run.
+
+    Parameters
+    ----------
+    seen_as : str, optional
+        The name by which the reader reaches this machine; it is used where they listen everywhere.
+    """
+    try:
+        said = json.loads(announcement(settings).read_text(encoding="utf-8"))
+        host, port, pid = str(said["host"]), int(said["port"]), int(said["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not psutil.pid_exists(pid):
+        return None
+    return address(seen_as if host in EVERYWHERE and seen_as else host, port)
+
+
 def address(host: str, port: int) -> str:
     """Return the address people open; a server on all interfaces is shown on this machine."""
-    shown = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
+    shown = "127.0.0.1" if host in EVERYWHERE else host
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"

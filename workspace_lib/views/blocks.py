@@ -27,13 +27,15 @@ log = logging.getLogger(__name__)
 class Freshness:
     """How old the data of a page or panel are, and which run made them.
 
-    ``stale_at`` is the instant from which they count as stale, None where they never do.
+    ``stale_at`` is the instant from which they count as stale, None where they never do. ``read``
+    says that they were read from the store at ``as_of`` instead of published.
     """
 
     as_of: datetime | None
     run_id: str | None = None
     job: str | None = None
     stale_at: datetime | None = None
+    read: bool = False
 
     def is_stale(self, now: datetime) -> bool:
         """Return whether the data count as stale at ``now``."""
@@ -86,7 +88,6 @@ def as_of(
     *,
     scheduler_seen: datetime | None = None,
     link: str | None = None,
-    live: bool = False,
 ) -> Html:
     """Return the line under a title: as of when, from which run, until when, scheduler last seen.
 
@@ -94,15 +95,13 @@ def as_of(
     ----------
     link : str, optional
         Where the run is shown in detail.
-    live : bool
-        The board reads the store itself instead of a publication; ``as_of`` is then that reading.
     """
     parts: list[Html] = []
     if freshness.as_of is None:
         parts.append(badge(texts, "unknown", texts("as_of.none")))
     else:
         until = freshness.stale_at
-        if not live:
+        if until is not None or not freshness.read:
             fresh = badge(texts, "good", texts("state.fresh"))
             parts.append(tag("span", fresh, class_="ws-is-fresh"))
             if until is not None:
@@ -111,12 +110,12 @@ def as_of(
         parts.append(
             tag(
                 "span",
-                texts("as_of.live" if live else "as_of.data"),
+                texts("as_of.live" if freshness.read else "as_of.data"),
                 tag("strong", when(texts, freshness.as_of, now)),
                 tag("span", "(", age(texts, freshness.as_of, now), ")"),
             )
         )
-        if until is not None:
+        if until is not None and not freshness.read:
             moment = texts.moment(until, now=now)
             parts.append(tag("span", texts("as_of.until", moment=moment), class_="ws-is-fresh"))
             parts.append(tag("span", texts("as_of.since", moment=moment), class_="ws-is-stale"))
@@ -134,7 +133,7 @@ def as_of(
         "div",
         parts,
         class_="ws-asof is-stale" if stale_now else "ws-asof",
-        data_until=iso(freshness.stale_at) if freshness.stale_at and not live else None,
+        data_until=iso(freshness.stale_at) if freshness.stale_at else None,
     )
 
 

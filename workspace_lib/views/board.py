@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from workspace_lib.store.publications import Published
 
 
+#: What a static page read from the store itself counts as stale after this, unless it is made
+#: anew; the job that makes the pages has run three times by then.
+SNAPSHOT_FRESH = timedelta(minutes=15)
+
+
 @dataclass(frozen=True)
 class Content:
     """What a panel shows when it is more than one block: also how it was computed, and a state."""
@@ -56,7 +61,9 @@ class Board:
     now : datetime
         The moment it was opened; all ages are counted from it.
     shows : Freshness or None
-        How old what it shows is, once its header was made; None if it reads the store itself.
+        How old what it shows is, once its header was made.
+    static : bool
+        It stands in a page without a kernel, which goes on being looked at after it was made.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class Board:
         self.texts = Texts(language or settings.language, settings.zone)
         self.now = clock.now()
         self.shows: blocks.Freshness | None = None
+        self.static = False
         self._published: dict[str, Published] = {}
 
     @cached_property
@@ -182,10 +190,12 @@ class Board:
         from workspace_lib.runs.ledger_queries import scheduler_last_seen
 
         seen = scheduler_last_seen(self.store)
-        live = not publications
-        fresh = blocks.Freshness(self.now) if live else self.freshness(*publications)
-        self.shows = None if live else fresh
-        return blocks.as_of(self.texts, fresh, self.now, scheduler_seen=seen, live=live)
+        if publications:
+            self.shows = self.freshness(*publications)
+        else:
+            until = self.now + SNAPSHOT_FRESH if self.static else None
+            self.shows = blocks.Freshness(self.now, stale_at=until, read=True)
+        return blocks.as_of(self.texts, self.shows, self.now, scheduler_seen=seen)
 
     def _shown(self, block: Html, span: int = 12) -> Html:
         # Outside our own pages (JupyterLab) each output needs its own mark for the style sheet.
@@ -242,6 +252,7 @@ def open_board(name: str, *, language: str | None = None, site: str | None = Non
         )
     if (page := _static.get()) is not None:
         board = Board(name, page.settings, language=page.language, clock=page.clock)
+        board.static = True
         page.boards.append(board)
         return board
     chosen: Any = language or None

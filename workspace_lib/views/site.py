@@ -18,6 +18,8 @@ ICON = (
     "%3Crect width='16' height='16' rx='4' fill='%230072B2'/%3E%3Cpath d='M3.5 11V8M6.5 11V5"
     "M9.5 11V7M12.5 11V4' stroke='white' stroke-width='1.75'/%3E%3C/svg%3E"
 )
+#: Each language in its own words, so that whoever needs it can read it.
+LANGUAGE_NAMES: dict[str, str] = {"en": "English", "fr": "Français"}
 _NAME = re.compile(r"[A-Za-z][\w-]*")
 
 
@@ -31,6 +33,10 @@ class Site:
     plotly: str
     #: Where a dashboard lies: its name follows.
     prefix: str = "/"
+    #: Where the live dashboard lies, its name follows; None where the pages are live themselves.
+    live: str | None = None
+    #: Where the reader chooses a language, its code follows; None where there is only this one.
+    languages: str | None = None
 
     def has(self, name: str) -> bool:
         """Return whether there is a dashboard of that name."""
@@ -62,12 +68,29 @@ class Site:
             )
             for name, title in self.boards().items()
         ]
+        explore = None
+        if self.live is not None and current is not None:
+            words = self.texts("front.explore")
+            explore = tag("a", icon("zoom"), words, href=f"{self.live}{current}")
         return tag(
             "div",
             tag("a", icon("board"), self.title, href="/", class_="ws-brand"),
             tag("nav", links, class_="ws-nav", aria_label=self.texts("page.boards")),
+            tag("div", explore, self.other_languages(), class_="ws-top-end")
+            if self.languages is not None
+            else None,
             class_="ws-top",
         )
+
+    def other_languages(self) -> list[Html]:
+        """Return a link to each other language, in that language's own words."""
+        if self.languages is None:
+            return []
+        return [
+            tag("a", name, href=f"{self.languages}{code}", lang=code, hreflang=code)
+            for code, name in LANGUAGE_NAMES.items()
+            if code != self.texts.language
+        ]
 
     def resources(self) -> dict[str, Any]:
         """Return what the template of live dashboards needs."""

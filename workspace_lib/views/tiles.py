@@ -38,7 +38,7 @@ class Tile:
     word : str, optional
         What the badge says in place of the state's own word.
     as_of : datetime, optional
-        How old the figure is; None if it was read just now.
+        How old the figure is; None if it was read when the page was made.
     spark : Html, optional
         A sparkline of the figure.
     """
@@ -95,10 +95,7 @@ def link_to(board: Board, name: str, anchor: str | None = None) -> str | None:
 def _card(board: Board, tile: Tile) -> Html:
     texts, now = board.texts, board.now
     lines = [tag("div", tile.note)] if tile.note else []
-    if tile.as_of is not None:
-        lines.append(tag("div", age(texts, tile.as_of, now), class_="ws-age"))
-    else:
-        lines.append(tag("div", texts("overview.live"), class_="ws-age"))
+    lines.append(tag("div", age(texts, tile.as_of or now, now), class_="ws-age"))
     return card(
         texts(f"board.{tile.board}"),
         tile.value,

@@ -40,8 +40,8 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 class Twin:
     """A twin as it lies on the disk.
 
-    ``as_of`` and ``stale_at`` are those of the oldest publication it shows; None where the board
-    reads the store itself.
+    ``as_of`` is that of the oldest publication it shows, None where the board reads the store
+    itself: that is as old as the twin. From ``stale_at`` on it counts as stale.
     """
 
     name: str
@@ -63,6 +63,8 @@ def site_of(settings: Settings, language: Language | None = None, *, prefix: str
         folder=settings.notebooks_dir / "dashboards",
         plotly="",
         prefix=prefix,
+        live="/live/",
+        languages="/language/",
     )
 
 
@@ -85,7 +87,9 @@ def render(
     made = iso(clock.now())
     with static_page(settings, language, clock) as page:
         shown = list(_run(site.folder / f"{name}.ipynb", site.texts))
-        fresh = blocks.oldest(board.shows for board in page.boards if board.shows is not None)
+        shows = [board.shows for board in page.boards if board.shows is not None]
+        fresh = blocks.oldest(one for one in shows if not one.read)
+        limit = blocks.oldest(shows).stale_at
     main = tag("main", shown, class_="ws-main")
     charts = 'class="ws-figure"' in main.markup
     title = site.board_title(name)
@@ -97,7 +101,7 @@ def render(
         title=title,
         made=made,
         as_of=iso(fresh.as_of) if fresh.as_of else None,
-        stale_at=iso(fresh.stale_at) if fresh.stale_at else None,
+        stale_at=iso(limit) if limit else None,
         sha256=sha256_bytes(content),
         bytes=len(content),
         script_hash=script_hash(),

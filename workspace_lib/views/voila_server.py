@@ -6,6 +6,7 @@ the system has them, and end when nobody needs them. Run it with ``workspace das
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -191,9 +192,11 @@ class DashboardServer(Voila):  # type: ignore[misc]
         if wanted not in (0, self.port):
             log.warning("Port %d is taken; the dashboards are on port %d.", wanted, self.port)
         log.info("Dashboards are served on %s", where)
+        announced = b""
         if self.announce is not None:
-            content = {"address": where, "port": self.port, "pid": os.getpid()}
-            atomic_write(self.announce, json.dumps(content).encode(), durable=False)
+            said = {"address": where, "host": self.ip, "port": self.port, "pid": os.getpid()}
+            announced = json.dumps(said).encode()
+            atomic_write(self.announce, announced, durable=False)
         self.listening(where)
         self.ioloop = ioloop.IOLoop.current()
         signal.signal(signal.SIGTERM, self._handle_signal_stop)
@@ -202,6 +205,10 @@ class DashboardServer(Voila):  # type: ignore[misc]
             self.ioloop.start()
         finally:
             server.stop()
+            # Another server of the same site may have announced itself meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if self.announce is not None and self.announce.read_bytes() == announced:
+                    self.announce.unlink()
             self.stop()
 
     def stop(self) -> None:

@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from fastapi import APIRouter, Request
@@ -20,7 +19,7 @@ from workspace_lib.answers.site import now_of, settings_of, store_of
 from workspace_lib.clock import parse_instant
 from workspace_lib.runs.folders import RunFolders
 from workspace_lib.runs.ledger_queries import get_run
-from workspace_lib.settings import Settings
+from workspace_lib.views.access import live_address
 from workspace_lib.views.blocks import Freshness, age, badge, card, cards, when
 from workspace_lib.views.html import Html, tag
 from workspace_lib.views.site import Site
@@ -36,8 +35,6 @@ router = APIRouter(include_in_schema=False)
 SWAGGER = Path(__file__).parent / "vendor" / "swagger-ui"
 _SWAGGER_FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _DAYS_LOGGED_IN = 30
-#: Each language in its own words, so that whoever needs it can read it.
-_LANGUAGE_NAMES = {"en": "English", "fr": "Français"}
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 
 
@@ -46,7 +43,7 @@ def gallery(request: Request, visitor: Visitor) -> HTMLResponse:
     """Show every dashboard with the age and state of its data."""
     settings, site = settings_of(request), site_for(request)
     texts, now = site.texts, now_of(request)
-    live = _live_address(settings)
+    live = live_address(settings, request.url.hostname)
     tiles = []
     for name, title in site.boards().items():
         key = f"board.{name}.about"
@@ -56,7 +53,7 @@ def gallery(request: Request, visitor: Visitor) -> HTMLResponse:
                 title,
                 tag("p", texts(key) if texts.has(key) else "", class_="ws-note"),
                 state=_state(site, twin, now),
-                note=_note(site, twin, now, f"{live}/{name}" if live else None),
+                note=_note(site, twin, now, f"/live/{name}" if live else None),
                 link=f"/d/{name}",
                 word=True,
             )
@@ -85,6 +82,19 @@ def output_notebook(request: Request, visitor: Visitor, run_id: str) -> Response
     text = tag("section", Html(notebook_html(path)), class_="ws-text ws-notebook")
     head = tag("header", tag("h1", run.job), tag("p", tag("code", run.id)), class_="ws-head")
     return page(site.document(title, site.bar(), tag("main", head, text, class_="ws-main")))
+
+
+@router.get("/live/{name}")
+def live_dashboard(request: Request, visitor: Visitor, name: str) -> Response:
+    """Lead to the live dashboard, whose server asks for a token of its own."""
+    site = site_for(request)
+    live = live_address(settings_of(request), request.url.hostname)
+    if not site.has(name):
+        return sentence(site, "page.missing_title", "page.missing", HTTPStatus.NOT_FOUND)
+    if live is None:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        return sentence(site, "front.no_live_title", "front.no_live", status)
+    return RedirectResponse(f"{live}{name}", HTTPStatus.SEE_OTHER)
 
 
 @router.get("/login")
@@ -199,8 +209,6 @@ def _state(site: Site, twin: Twin | None, now: datetime) -> Html:
         return badge(site.texts, "unknown", site.texts("front.not_made"))
     if twin.stale_at is not None and now >= parse_instant(twin.stale_at):
         return badge(site.texts, "stale")
-    if twin.as_of is None:
-        return badge(site.texts, "good", site.texts("front.made"))
     return badge(site.texts, "good", site.texts("state.fresh"))
 
 
@@ -214,8 +222,9 @@ def _note(site: Site, twin: Twin | None, now: datetime, live: str | None) -> Htm
                 site.texts("as_of.data" if twin.as_of else "as_of.live"),
                 " ",
                 tag("strong", when(site.texts, shown.as_of, now)),
-                " ",
+                " (",
                 age(site.texts, shown.as_of, now),
+                ")",
             )
         )
     if live is not None:
@@ -223,21 +232,16 @@ def _note(site: Site, twin: Twin | None, now: datetime, live: str | None) -> Htm
     return tag("div", parts, class_="ws-tile-foot")
 
 
-def _foot(texts: Texts, *, logged_in: bool, inside: bool = True) -> Html:
-    """Return what stands under a page of the front: the languages, the API, the way out."""
-    links = [
-        tag("a", name, href=f"/language/{language}", lang=language, hreflang=language)
-        for language, name in _LANGUAGE_NAMES.items()
-        if language != texts.language
-    ]
-    api = tag("a", texts("front.api"), href="/docs") if inside else None
+def _foot(texts: Texts, *, logged_in: bool) -> Html:
+    """Return what stands under the gallery: the API and the way out."""
+    api = tag("a", texts("front.api"), href="/docs")
     out = tag(
         "form",
         tag("button", texts("front.log_out"), type="submit", class_="ws-plain-button"),
         method="post",
         action="/logout",
     )
-    return tag("footer", links, api, out if logged_in else None, class_="ws-front-foot")
+    return tag("footer", api, out if logged_in else None, class_="ws-front-foot")
 
 
 def _login(site: Site, target: str, *, wrong: bool = False) -> HTMLResponse:
@@ -256,7 +260,7 @@ def _login(site: Site, target: str, *, wrong: bool = False) -> HTMLResponse:
     )
     mark = badge(texts, "bad", texts("page.login_wrong")) if wrong else None
     title = texts("page.login_title")
-    foot = _foot(texts, logged_in=False, inside=False)
+    foot = tag("footer", site.other_languages(), class_="ws-front-foot")
     inner = tag("main", tag("p", site.title, class_="ws-note"), tag("h1", title),
                 tag("p", texts("front.login")), mark, form, foot,
                 class_="ws-simple")  # fmt: skip
@@ -269,17 +273,6 @@ def _next(target: str | None) -> str:
     if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
         return "/"
     return target
-
-
-def _live_address(settings: Settings) -> str | None:
-    """Return the address of the live dashboards without its token, if they run."""
-    path = settings.outputs_dir / "dashboards" / "server.json"
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))["address"]
-    except (OSError, ValueError, KeyError):
-        return None
-    parts = urlsplit(str(found))
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 @cache

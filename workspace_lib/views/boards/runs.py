@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from workspace_lib.clock import iso
 from workspace_lib.runs.folders import RunFolders
@@ -335,4 +336,7 @@ def _notebook(board: Board, run: Run) -> Html | str:
     path = RunFolders(board.settings.outputs_dir, run.id, run.attempt).notebook
     if not path.exists():
         return "–"
+    if board.static:
+        words = board.texts("runs.notebook.open")
+        return tag("a", words, href=f"/runs/{quote(run.id)}/notebook", class_="ws-nowrap")
     return tag("code", path.relative_to(board.settings.outputs_dir).as_posix())

@@ -28,10 +28,11 @@ EN = {
     "front.api": "API",
     "front.log_out": "Log out",
     "front.explore": "Explore live",
-    "front.made": "Current",
     "front.not_made": "Not made yet",
     "front.no_twin": "This dashboard has not been made yet. It comes with the next run of the job "
     "dashboard_twins; this page looks again by itself.",
+    "front.no_live_title": "Live dashboards are not running",
+    "front.no_live": "Whoever runs this site starts them: workspace up, or workspace dashboards.",
     "front.no_notebook_title": "The notebook is gone",
     "front.no_notebook": "The output of this run was removed, or it never began.",
     # Boards
@@ -43,7 +44,6 @@ EN = {
     "board.rain.about": "Rain measured by the gauges, its sums, and which gauges are silent.",
     # Board: overview
     "overview.none": "No wing has published anything yet. Start the scheduler: workspace up",
-    "overview.live": "read just now",
     "overview.attention": "Needs attention",
     "overview.attention.empty": "No open alarm, no failed run in {hours} hours, nothing stale.",
     "overview.alarm": "Alarm",
@@ -89,10 +89,11 @@ FR = {
     "front.api": "API",
     "front.log_out": "Se déconnecter",
     "front.explore": "Explorer en direct",
-    "front.made": "Actuel",
     "front.not_made": "Pas encore créé",
     "front.no_twin": "Ce tableau de bord n'a pas encore été créé. Il viendra avec la prochaine "
     "exécution de dashboard_twins ; cette page regarde à nouveau d'elle-même.",
+    "front.no_live_title": "Les tableaux de bord en direct sont arrêtés",
+    "front.no_live": "Le responsable du site les démarre : workspace up, ou workspace dashboards.",
     "front.no_notebook_title": "Le carnet n'est plus là",
     "front.no_notebook": "La sortie de cette exécution a été supprimée, ou n'a jamais commencé.",
     "board.overview": "Vue d'ensemble",
@@ -102,7 +103,6 @@ FR = {
     "board.rain": "Pluie",
     "board.rain.about": "La pluie mesurée par les jauges, ses cumuls, et les jauges silencieuses.",
     "overview.none": "Rien n'a encore été publié. Démarrer l'ordonnanceur : workspace up",
-    "overview.live": "lu à l'instant",
     "overview.attention": "À voir",
     "overview.attention.empty": "Aucune alarme ouverte, aucun échec depuis {hours} heures, rien de "
     "périmé.",
