@@ -64,7 +64,7 @@ class Merged:
 def read_wet(connection: Connection, gauge_id: str, from_us: int, to_us: int) -> tuple[Ints, Ints]:
     """Return stamps [µs] and tips [1] of the rows in (from, to] that have tips, by stamp."""
     query = select(_day.wet).where(_within(gauge_id, from_us, to_us), _day.tip_sum > 0)
-    wet = join(connection.execute(query.order_by(_day.day)).scalars(), WET)
+    wet = join(connection.execute(query.order_by(_day.day)).scalars().all(), WET)
     t_us = wet["t_us"].astype(np.int64)
     begin, end = np.searchsorted(t_us, (from_us, to_us), side="right")
     return t_us[begin:end], wet["tips"][begin:end].astype(np.int64)
@@ -77,7 +77,7 @@ def read_coverage(connection: Connection, gauge: Gauge, from_us: int, to_us: int
     near = int(JITTER * step_us)
     begin, end = from_us - near, to_us + near
     query = select(_day.covered).where(_within(gauge.id, begin, end)).order_by(_day.day)
-    runs = join(connection.execute(query).scalars(), RUN)
+    runs = join(connection.execute(query).scalars().all(), RUN)
     if np.any(runs["step_us"] != step_us):  # the gauge's step was another one when it was stored
         runs = runs_of(
             read_rows(connection, gauge.id, begin - DAY_US, end + DAY_US)["t_us"], step_us
