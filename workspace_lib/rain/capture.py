@@ -18,8 +18,10 @@ from workspace_lib.files import safe_name
 from workspace_lib.rain.ingest import Tally, folder_of, identify, ingest
 from workspace_lib.rain.readers import parse_a0_name
 from workspace_lib.rain.settings import Network, load_network, load_rain, split_names
+from workspace_lib.rain.yearly_grammar import parse_yearly_name
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store
+from workspace_lib.transports.file_source import clean_path
 from workspace_lib.transports.ftp_mirror import MirrorReport, mirror, pack_closed_days
 
 log = logging.getLogger(__name__)
@@ -140,7 +142,7 @@ def capture(
     wanted = None if chosen is None else {gauge.id for gauge in chosen}
 
     def select(path: str) -> bool:
-        if parse_a0_name(path.rpartition("/")[2]) is None:
+        if not is_raw(path, rain.history_folders):
             return False
         return wanted is None or device_of(network, path) in wanted
 
@@ -196,9 +198,27 @@ def device_of(network: Network, path: str) -> str:
     return f"{UNKNOWN_DEVICE}-{safe_name(folder_of(path))}" if folder_of(path) else UNKNOWN_DEVICE
 
 
+def is_raw(path: str, history_folders: Iterable[str] = ()) -> bool:
+    """Return whether a file is one to capture.
+
+    Those are A0 files, and concatenated yearly files in the folders of history.
+    """
+    name = path.rpartition("/")[2]
+    if parse_a0_name(name) is not None:
+        return True
+    yearly = parse_yearly_name(name)
+    if yearly is None or yearly.kind != "concatenated":
+        return False
+    here = f"{folder_of(path)}/"
+    return any(here.startswith(f"{clean_path(f)}/".lstrip("/")) for f in history_folders)
+
+
 def day_of(path: str) -> date | None:
-    """Return the UTC day in the name of a file, or None."""
-    known = parse_a0_name(path.rpartition("/")[2])
+    """Return the UTC day in the name of a file, the first one of a yearly file, or None."""
+    name = path.rpartition("/")[2]
+    if (yearly := parse_yearly_name(name)) is not None:
+        return date(yearly.year, 1, 1)
+    known = parse_a0_name(name)
     return known.first.date() if known and known.first else None
 
 

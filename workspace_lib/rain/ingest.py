@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -23,15 +23,19 @@ from workspace_lib.rain.blocks import Rows
 from workspace_lib.rain.days import Merged, merge_rows, new_rows
 from workspace_lib.rain.grammar import printable
 from workspace_lib.rain.policies import implausible, late_rows, pointed_out, years_of
-from workspace_lib.rain.readers import A0Batch, parse_a0_many, parse_a0_name
+from workspace_lib.rain.readers import A0Batch, parse_a0_name
 from workspace_lib.rain.settings import Gauge, Network, RainSettings
 from workspace_lib.rain.tables import rain_issues
+from workspace_lib.rain.yearly_grammar import parse_yearly_name
+from workspace_lib.rain.yearly_readers import parse_tip_files
 from workspace_lib.store import inventory, raw
 from workspace_lib.store.engines import Store, read, write
 from workspace_lib.store.source_files import FileRow, source_files
 from workspace_lib.store.upsert import insert_or_ignore
 
 UNKNOWN_GAUGE: Final = "No gauge of the site has"
+#: Most bytes of files parsed at once; a yearly file has 20 MB, an A0 file 200 bytes.
+BATCH_BYTES: Final = 32 << 20
 
 
 @dataclass
@@ -73,9 +77,12 @@ def identify(network: Network, path: str) -> tuple[Gauge | None, str]:
     """Return whose file a path is and, if nobody's, why.
 
     The folder decides; in a shared folder the label of the file's name does. A label that means
-    another gauge than the folder contradicts it, and then nobody is guessed.
+    another gauge than the folder contradicts it, and then nobody is guessed. A yearly file's name
+    decides wherever its folder is no gauge's.
     """
     folder, name = folder_of(path), path.rpartition("/")[2]
+    if parse_yearly_name(name) is not None:
+        return _identify_yearly(network, folder, name)
     known = parse_a0_name(name)
     at = known.first if known else None
     labelled = network.by_label(known.label, at) if known else None
@@ -87,6 +94,21 @@ def identify(network: Network, path: str) -> tuple[Gauge | None, str]:
         return None, f"{UNKNOWN_GAUGE} the folder {folder!r}; add it to the list of gauges."
     if labelled is not None and labelled != gauge:
         return None, f"The folder is that of {gauge.id}, the file's name that of {labelled.id}."
+    return gauge, ""
+
+
+def _identify_yearly(network: Network, folder: str, name: str) -> tuple[Gauge | None, str]:
+    known = parse_yearly_name(name)
+    assert known is not None
+    gauge = None
+    if not network.is_shared(folder):
+        gauge = network.by_folder(folder, datetime(known.year, 7, 1, tzinfo=UTC))
+    named = network.by_name(known.label, known.year)
+    if gauge is None:
+        reason = f"{UNKNOWN_GAUGE} the name in {name!r}; add it to the list of gauges."
+        return named, "" if named else reason
+    if named is not None and named != gauge:
+        return None, f"The folder is that of {gauge.id}, the file's name that of {named.id}."
     return gauge, ""
 
 
@@ -134,6 +156,7 @@ def ingest(
             )
         if not files:
             return tally
+        files = _fitting(files)
         after = files[-1].id
         done += len(files)
         owners = [identify(network, row.path) for row in files]
@@ -148,6 +171,12 @@ def ingest(
             count(rows=tally.rows_new - rows_before)
         if progress:
             progress(min(done / waiting, 1.0), "parsing")
+
+
+def _fitting(files: Sequence[FileRow]) -> list[FileRow]:
+    """Return the first files, as many as fit into the memory of one batch: at least one."""
+    sizes = np.cumsum([row.size for row in files])
+    return list(files[: max(1, int(np.searchsorted(sizes, BATCH_BYTES, side="right")))])
 
 
 def _count_pending(store: Store, source: str) -> int:
@@ -181,7 +210,7 @@ def _store_batch(
     now: datetime,
     tally: Tally,
 ) -> None:
-    batch = parse_a0_many(contents)
+    batch = parse_tip_files([row.path for row in files], contents)
     refused = _refused(batch, owners, np.bincount(batch.rows["file"], minlength=len(files)))
     text_of = _TextOf(files, contents)
     known = np.array([gauge is not None for gauge, _ in owners], dtype=bool)
@@ -224,9 +253,12 @@ class _TextOf:
 
     def __init__(self, files: Sequence[FileRow], contents: Sequence[bytes]) -> None:
         self._contents = dict(zip((row.id for row in files), contents, strict=True))
+        self._lines: tuple[int, list[bytes]] = (-1, [])
 
     def __call__(self, file_id: int, line: int) -> str:
-        return printable(self._contents[file_id].split(b"\n")[line - 1].strip())
+        if self._lines[0] != file_id:
+            self._lines = (file_id, self._contents[file_id].split(b"\n"))
+        return printable(self._lines[1][line - 1].strip())
 
 
 def _by_gauge(

@@ -48,8 +48,12 @@ class Alias(Section):
         """Return whether the name meant this gauge at ``at`` (always, if the time is unknown)."""
         if at is None:
             return True
-        after = self.valid_from is None or at >= self.valid_from
-        return after and (self.valid_to is None or at < self.valid_to)
+        return self.holds_within(at, at)
+
+    def holds_within(self, first: datetime, last: datetime) -> bool:
+        """Return whether the name meant this gauge at some time from ``first`` to ``last``."""
+        after = self.valid_from is None or last >= self.valid_from
+        return after and (self.valid_to is None or first < self.valid_to)
 
 
 def _from_text(value: Any) -> Any:
@@ -131,6 +135,11 @@ class RainSettings(Section):
     shared_folders: tuple[str, ...] = Field(
         (), description="Folders into which several gauges deliver; the file's label tells whose."
     )
+    history_folders: tuple[str, ...] = Field(
+        (),
+        description="Folders on the source whose concatenated yearly files are taken as well; "
+        "their names tell whose they are.",
+    )
     stamp: Literal["end"] = Field("end", description="A row counts the step that ends at it.")
     first_plausible: AwareDatetime = Field(
         datetime(2005, 1, 1, tzinfo=UTC),
@@ -145,9 +154,7 @@ class RainSettings(Section):
     files_per_batch: int = Field(
         1000, ge=1, le=4000, description="Files parsed and stored in one transaction."
     )
-    products: ProductSettings = Field(
-        default_factory=ProductSettings, description="Yearly files."
-    )
+    products: ProductSettings = Field(default_factory=ProductSettings, description="Yearly files.")
 
     @field_validator("thresholds_mm")
     @classmethod
@@ -232,6 +239,22 @@ class Network:
             gauge
             for gauge in self.gauges
             if label in {name[:LABEL_LENGTH] for name in _label_names(gauge, at)}
+        ]
+        return meant[0] if len(meant) == 1 else None
+
+    def by_name(self, name: str, year: int) -> Gauge | None:
+        """Return the gauge that a name meant in a UTC year, or None.
+
+        Unlike a logger's label the name is whole. One that meant two gauges in that year means
+        none.
+        """
+        first = datetime(year, 1, 1, tzinfo=UTC)
+        last = datetime(year + 1, 1, 1, tzinfo=UTC) - datetime.resolution
+        meant = [
+            gauge
+            for gauge in self.gauges
+            if name in (gauge.id, gauge.name, gauge.folder.rsplit("/", 1)[-1])
+            or any(a.name == name and a.holds_within(first, last) for a in gauge.aliases)
         ]
         return meant[0] if len(meant) == 1 else None
 

@@ -36,6 +36,14 @@ Bools = NDArray[np.bool_]
 
 #: Words that say that nothing was recorded.
 MISSING: Final = frozenset({b"", b"na", b"nan", b"n/a", b"null", b"none"})
+#: Headers that say what is in a column, as our own yearly files may have them.
+_NAMED: Final = {
+    "gauge": "station",
+    "timestamp_s": "timestamp",
+    "tips": "rain",
+    "rain_mm": "rain",
+    "battery_v": "battery",
+}
 _STAMPS: Final = ("timestamp", "datetime_tu")
 _OWN_COLUMNS: Final = frozenset({*_STAMPS, "station", "rain", "wind", "battery", "year"})
 _NAME = re.compile(
@@ -240,6 +248,8 @@ def _columns(header: bytes) -> list[str] | None:
     if not header.isascii():
         return None
     names = [part.strip().strip('"') for part in header.decode().rstrip("\r").split(",")]
+    if "timestamp_s" in names:
+        names = [_NAMED.get(name, name) for name in names]
     columns = [name.lower() if name.lower() in _OWN_COLUMNS else name for name in names]
     if not any(stamp in columns for stamp in _STAMPS) or len(set(columns)) < len(columns):
         return None

@@ -11,8 +11,8 @@ reported. Millimetres whose calibration nobody knows are never taken for tips.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from workspace_lib.clock import from_us
 from workspace_lib.errors import FormatError
-from workspace_lib.formats import Reader, Record, register
-from workspace_lib.rain.readers import ROW, FileIssue
+from workspace_lib.formats import Issue, Reader, Record, register
+from workspace_lib.rain.blocks import NO_WIND
+from workspace_lib.rain.readers import ROW, A0Batch, FileIssue, parse_a0_many
 from workspace_lib.rain.yearly_grammar import (
     Kind,
     YearlyTable,
@@ -42,8 +43,6 @@ DEPTH_ROW: Final = np.dtype(
         ("label", ROW["label"]),
     ]
 )
-#: The wind of a row whose file does not tell it.
-NO_WIND: Final = -(2**31)
 UNKNOWN_CALIBRATION: Final = "unknown"
 Bools = NDArray[np.bool_]
 
@@ -130,6 +129,54 @@ def read_yearly(path: Path, kind: Kind | None = None) -> Record:
         "calibration": None if parsed.unit == "tips" else UNKNOWN_CALIBRATION,
     }
     return Record(parsed.rows, meta, tuple(found.issue for found in parsed.issues))
+
+
+def parse_tip_files(paths: Sequence[str], contents: Sequence[bytes]) -> A0Batch:
+    """Parse files that hold counts of tips: raw A0 files, and concatenated yearly ones by name.
+
+    Returns
+    -------
+    A0Batch
+        As `parse_a0_many` does. Of a yearly file, the header and lines of unrecorded minutes count
+        as blank. One that holds no counts gives no rows, and an issue that says so.
+    """
+    names = [path.rpartition("/")[2] for path in paths]
+    yearly = [number for number, name in enumerate(names) if parse_yearly_name(name) is not None]
+    if not yearly:
+        return parse_a0_many(contents)
+    raw = parse_a0_many([b"" if n in yearly else content for n, content in enumerate(contents)])
+    rows, issues = [raw.rows], [found for found in raw.issues if found.file not in yearly]
+    for number in yearly:
+        mine = _counts_of(contents[number], names[number])
+        mine.rows["file"] = number
+        rows.append(mine.rows)
+        issues += [replace(found, file=number) for found in mine.issues]
+        for mine_count, all_counts in zip(
+            (mine.lines, mine.blank, mine.bad), (raw.lines, raw.blank, raw.bad), strict=True
+        ):
+            all_counts[number] = mine_count[0]
+    issues.sort(key=lambda found: (found.file, found.line))
+    joined = np.concatenate(rows)
+    joined = joined[np.argsort(joined["file"], kind="stable")]
+    return A0Batch(joined, tuple(issues), raw.lines, raw.blank, raw.bad)
+
+
+def _counts_of(content: bytes, name: str) -> A0Batch:
+    """Return the counts of tips of one yearly file as a batch of its own."""
+    rows, nothing = np.zeros(0, ROW), (np.zeros(1, np.int64),) * 3
+    try:
+        parsed = parse_yearly(content, name)
+    except FormatError as error:
+        issue = Issue("unreadable", "error", "file", error.what)
+        return A0Batch(rows, (FileIssue(0, 0, issue),), *nothing)
+    issues = parsed.issues
+    if parsed.unit == "tips":
+        rows = parsed.rows
+    elif not any(found.issue.code == "not_tips" for found in issues):
+        said = "It holds mm of an unknown calibration; only counts of tips are rows."
+        issues += (FileIssue(0, 0, Issue("not_tips", "error", "file", said)),)
+    other = (parsed.lines, parsed.blank + parsed.unrecorded + 1, parsed.bad)
+    return A0Batch(rows, issues, *(np.array([number], np.int64) for number in other))
 
 
 def _rows(table: YearlyTable, kind: Kind, name: str) -> YearlyFile:
