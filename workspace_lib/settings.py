@@ -71,6 +71,11 @@ class RunsSettings(Section):
     max_parallel: int = Field(
         2, ge=1, description="Runs at once on this machine; a dask worker has its --nthreads."
     )
+    warm: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: where the system can, runs are forked off a process that has loaded "
+        "their packages; off: each loads its own.",
+    )
     lease_s: float = Field(30.0, ge=1, description="A run without a heartbeat this long is lost.")
     heartbeat_s: float = Field(2.0, gt=0, description="How often a run says that it lives.")
     tick_s: float = Field(1.0, gt=0, description="How often the scheduler looks.")

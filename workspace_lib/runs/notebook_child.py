@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 from multiprocessing.connection import Listener
@@ -30,8 +31,11 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 log = logging.getLogger("workspace_lib.runs.child")
 
 
-def main() -> int:
-    """Run the notebook that standard input asks for; returns 0 if there is a result to read."""
+def main(forked: tuple[int, socket.socket] | None = None) -> int:
+    """Run the notebook that standard input asks for; returns 0 if there is a result to read.
+
+    ``forked`` is a process that can become the kernel, with the socket where it waits for that.
+    """
     if len(sys.argv) > 1:
         die_with_parent(int(sys.argv[1]))
     _import_papermill()
@@ -49,7 +53,7 @@ def main() -> int:
         request["environment"] |= heard.environment
         threading.Thread(target=control.listen, daemon=True).start()
         try:
-            result = _run(request, control)
+            result = _run(request, control, forked)
         except Exception as error:
             log.exception("papermill could not run the notebook")
             result = {"how": "broken", "message": f"{type(error).__name__}: {error}"}
@@ -69,13 +73,16 @@ def _import_papermill() -> None:
     register_engine()
 
 
-def _run(request: dict[str, Any], control: _Control) -> dict[str, Any]:
+def _run(
+    request: dict[str, Any], control: _Control, forked: tuple[int, socket.socket] | None
+) -> dict[str, Any]:
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from papermill.iorw import papermill_io
 
     from workspace_lib.runs.engine import ENGINE_NAME
+    from workspace_lib.runs.kernel_process import ForkedKernel
     from workspace_lib.runs.notebook_client import AtomicHandler, RunStopped
 
     notebook, output = Path(request["notebook"]), Path(request["output"])
@@ -97,6 +104,7 @@ def _run(request: dict[str, Any], control: _Control) -> dict[str, Any]:
             kernel_log=log,
             kernel_environment=request["environment"],
             on_client=control.take,
+            forked_kernel=ForkedKernel(*forked) if forked else None,
         )
     except PapermillExecutionError as error:
         return {

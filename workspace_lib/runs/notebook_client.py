@@ -18,7 +18,6 @@ import platform
 import queue
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -27,8 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
@@ -39,6 +36,7 @@ from traitlets import Unicode
 
 from workspace_lib import secrets
 from workspace_lib.files import atomic_write
+from workspace_lib.runs.kernel_process import ForkedKernel, WorkspaceKernelManager, interrupt
 
 #: Loaded into each kernel: ends it with its runner, tells the runner what a cell raised.
 KERNEL_EXTENSION = "workspace_lib.runs.kernel"
@@ -105,16 +103,6 @@ class WorkspaceExecutionManager(NotebookExecutionManager):  # type: ignore[misc]
         self.save(force=True)
 
 
-class WorkspaceKernelManager(AsyncKernelManager):
-    """Starts the kernel with this very interpreter, whatever kernel the notebook names."""
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """The kernel of the environment that this run belongs to."""
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=argv, display_name="workspace", language="python")
-
-
 class WorkspaceNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
     """Executes the cells; can be told to stop from another thread."""
 
@@ -122,6 +110,7 @@ class WorkspaceNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
     kernel_cwd = Unicode(allow_none=True)
     kernel_log = AnyTrait(None, allow_none=True)
     kernel_environment = AnyTrait(None, allow_none=True)
+    forked_kernel = AnyTrait(None, allow_none=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -137,6 +126,7 @@ class WorkspaceNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
             transport=transport,
             connection_file=str(Path(self.private_folder) / "k.json"),
         )
+        self.km.launch_through(self.forked_kernel)
         return self.km
 
     def execute(self, **kwargs: Any) -> Any:
@@ -227,15 +217,8 @@ class WorkspaceNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
     def _interrupt(self) -> None:
         provisioner = getattr(self.km, "provisioner", None)
         process = getattr(provisioner, "process", None)
-        if process is None:
-            return
-        if sys.platform == "win32":
-            from jupyter_client.win_interrupt import send_interrupt
-
-            send_interrupt(process.win32_interrupt_event)
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
+        if process is not None:
+            interrupt(process)
 
     def _unwind(self) -> None:
         """Give a cell that timed out a moment to close what it holds."""
@@ -294,6 +277,7 @@ def execute(
     kernel_log: logging.Logger | None = None,
     kernel_environment: Mapping[str, str] | None = None,
     on_client: Callable[[WorkspaceNotebookClient], None] | None = None,
+    forked_kernel: ForkedKernel | None = None,
 ) -> Any:
     """Run ``notebook`` in a fresh kernel and save it truthfully, however the run ends.
 
@@ -311,6 +295,8 @@ def execute(
         Variables for the kernel alone, beside those of this process.
     on_client : callable, optional
         Is given the client, whose ``stop`` another thread may call.
+    forked_kernel : ForkedKernel, optional
+        Becomes the kernel; default: one is started.
 
     Raises
     ------
@@ -334,6 +320,7 @@ def execute(
             kernel_cwd=str(kernel_cwd) if kernel_cwd else None,
             kernel_log=kernel_log,
             kernel_environment=kernel_environment,
+            forked_kernel=forked_kernel,
             timeout=math.ceil(execution_timeout) if execution_timeout else None,
             startup_timeout=math.ceil(start_timeout),
             kernel_name="python3",

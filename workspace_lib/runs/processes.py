@@ -12,18 +12,18 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
+import stat
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from workspace_lib.errors import ConfigError
+from workspace_lib.runs.forked import ChildProcess
 
 log = logging.getLogger("workspace_lib.runs.processes")
 
@@ -91,7 +91,7 @@ def marked(marks: Mapping[str, str]) -> list[psutil.Process]:
     return found
 
 
-def end_descendants(*, grace_s: float, children: Sequence[subprocess.Popen[Any]] = ()) -> list[int]:
+def end_descendants(*, grace_s: float, children: Sequence[ChildProcess] = ()) -> list[int]:
     """End everything below this process; returns the process ids of what could not be ended.
 
     ``children`` are those that somebody else here waits for: they are polled, not reaped.
@@ -200,6 +200,17 @@ def private_folder(outputs: Path, run_id: str, attempt: int) -> Path:
     key = sha256(f"{outputs}|{run_id}|{attempt}".encode()).hexdigest()[:12]
     user = os.getuid() if hasattr(os, "getuid") else 0
     return base / f"workspace-{user}-{key}"
+
+
+def is_private(folder: Path) -> bool:
+    """Return whether ``folder`` is there, is no link, and only this user can enter it."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and (
+        os.name == "nt" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+    )
 
 
 def make_private(folder: Path) -> Path:

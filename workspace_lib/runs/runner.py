@@ -35,6 +35,7 @@ from workspace_lib.files import atomic_write, sha256_file
 from workspace_lib.runs import ledger, processes, provenance
 from workspace_lib.runs.context import RUN_FILE_VARIABLE, use_demo_secrets
 from workspace_lib.runs.folders import RunFolders
+from workspace_lib.runs.forked import ChildProcess, ForkedProcess
 from workspace_lib.runs.marks import LEFTOVER_GRACE_S, Place, end_marked, run_marks
 from workspace_lib.runs.notebook_child import RESULT_FILE, STOP
 from workspace_lib.runs.notebook_parameters import check_value, parse_parameters_cell
@@ -55,10 +56,11 @@ NOT_OURS = 3
 log = logging.getLogger("workspace_lib.runs.runner")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, forked: tuple[int, int] | None = None) -> int:
     """Run one attempt; returns 0 if it succeeded, 1 if not.
 
-    2 says that it could not begin, 3 that it was not ours to run.
+    2 says that it could not begin, 3 that it was not ours to run. ``forked`` is the process of the
+    notebook, if it was forked for us: its process id, and what writes to its standard input.
     """
     parser = argparse.ArgumentParser(prog="workspace_lib.runs.runner", description=__doc__)
     parser.add_argument("--site", required=True, help="folder of the site")
@@ -70,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.pop(name, None)  # of a run whose notebook started this one
     processes.become_subreaper()
     place = Place(arguments.site, str(arguments.outputs))
-    child = start_child(place, arguments.run_id, arguments.attempt)
+    child = (
+        start_child(place, arguments.run_id, arguments.attempt)
+        if forked is None
+        else ForkedProcess(forked[0], os.fdopen(forked[1], "w", encoding="utf-8"))
+    )
     try:
         settings = load_settings(arguments.site, outputs=arguments.outputs)
         with open_store(settings) as store:
@@ -83,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _let_go(child)
 
 
-def start_child(place: Place, run_id: str, attempt: int) -> subprocess.Popen[str]:
+def start_child(place: Place, run_id: str, attempt: int) -> ChildProcess:
     """Start the process that will run the notebook; it imports papermill until it is asked."""
     return subprocess.Popen(
         [sys.executable, "-m", "workspace_lib.runs.notebook_child", str(os.getpid())],
@@ -104,7 +110,7 @@ class Runner:
         store: Store,
         run_id: str,
         attempt: int,
-        child: subprocess.Popen[str],
+        child: ChildProcess,
     ) -> None:
         run = ledger.get_run(store, run_id)
         if run is None:
@@ -432,7 +438,7 @@ class Runner:
         return 0
 
 
-def _let_go(child: subprocess.Popen[str]) -> None:
+def _let_go(child: ChildProcess) -> None:
     with contextlib.suppress(OSError):
         assert child.stdin is not None
         child.stdin.close()

@@ -85,8 +85,10 @@ def can_start(executor: Executor, job: str, spec: Mapping[str, Any]) -> bool:
     return not isinstance(executor, Placing) or executor.can_start(job, spec)
 
 
-def open_executor(settings: Settings) -> Executor:
+def open_executor(settings: Settings, *, keep_warm: bool = False) -> Executor:
     """Return the executor that the site's settings name.
+
+    ``keep_warm`` is for who stays: a scheduler keeps a warm parent of runs until it closes this.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def open_executor(settings: Settings) -> Executor:
     if settings.runs.executor == "local":
         from workspace_lib.runs.executors.local import LocalExecutor
 
-        return LocalExecutor(settings)
+        return LocalExecutor(settings, keep_warm=keep_warm)
     try:
         from workspace_lib.runs.executors.dask import DaskExecutor
     except ModuleNotFoundError as error:

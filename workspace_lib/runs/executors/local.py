@@ -34,6 +34,7 @@ from workspace_lib.runs.marks import (
 from workspace_lib.runs.output_notebook import mark_stopped
 from workspace_lib.runs.state import STATE_VARIABLE
 from workspace_lib.runs.states import Claim
+from workspace_lib.runs.warm import WarmParent, WarmRunner
 from workspace_lib.settings import Settings
 
 #: A runner that was told to end takes this long beside its notebook's grace [s].
@@ -59,10 +60,12 @@ class _Runner:
     """A runner that lives, or did: ours (``child``), or one of a scheduler before us."""
 
     process: psutil.Process
-    child: subprocess.Popen[bytes] | None = None
+    child: subprocess.Popen[bytes] | WarmRunner | None = None
     notebook: str | None = None
 
     def lives(self) -> bool:
+        if isinstance(self.child, WarmRunner):
+            return self.child.lives()
         if self.child is not None:
             return self.child.poll() is None
         with contextlib.suppress(psutil.Error):
@@ -78,28 +81,49 @@ class _Runner:
 class LocalExecutor:
     """Starts runners on this machine and finds those that an earlier scheduler has started."""
 
-    def __init__(self, settings: Settings, variables: Mapping[str, str] | None = None) -> None:
-        """Take over the runners that live here; ``variables`` are for those started from now on."""
+    def __init__(
+        self,
+        settings: Settings,
+        variables: Mapping[str, str] | None = None,
+        *,
+        keep_warm: bool = False,
+    ) -> None:
+        """Take over the runners that live here.
+
+        Parameters
+        ----------
+        variables : mapping, optional
+            For the environment of the runners started from now on.
+        keep_warm : bool
+            Keep a warm parent to fork them from, until `close`; else one is used that is there.
+        """
         self._settings = settings
+        self._warm = WarmParent(settings, owner=keep_warm)
         self._variables = dict(variables or {})
         self._place = Place.of(settings)
         found = living_owners(self._place, [RUNNER])
         self._runners = {key: _Runner(process) for key, process in found.items()}
         self._end_orphans()
+        self._warm.keep(self._environment())
 
     def submit(self, claim: Claim) -> None:
         """Start the runner of a claimed run; it depends on this process no more."""
         folders = RunFolders(self._settings.outputs_dir, claim.run_id, claim.attempt)
         folders.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", RUNNER, *self._place.words]
+        words = [sys.executable, "-m", RUNNER, *self._place.words]
+        words += [claim.run_id, str(claim.attempt)]
+        root, environment = self._settings.root, self._environment()
         with folders.log.open("ab") as stream:
-            child = subprocess.Popen(
-                [*command, claim.run_id, str(claim.attempt)],
+            run = (claim.run_id, claim.attempt)
+            child = self._warm.start_runner(
+                words, run, environment=environment, cwd=root, stream=stream
+            ) or subprocess.Popen(
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                cwd=self._settings.root,
-                env={**runner_environment(self._settings), **self._variables},
+                cwd=root,
+                env=environment,
                 **detached(),
             )
         runner = _Runner(psutil.Process(child.pid), child, claim.spec.get("notebook"))
@@ -125,6 +149,7 @@ class LocalExecutor:
             code = runner.child.returncode if runner.child is not None else None
             if code is None or code < 0 or code > 3:
                 self._clean_up(key, runner, code)
+        self._warm.keep(self._environment())
 
     def stop(self) -> None:
         """End every runner that lives and wait for it: for a workspace that leaves nothing behind.
@@ -145,13 +170,20 @@ class LocalExecutor:
                     runner.process.kill()
             runner.wait(_STOP_MARGIN_S)
         self.reap()
+        self._warm.stop()
 
     def close(self) -> None:
         """Let go of the runners."""
+        self._warm.stop()
         for runner in self._runners.values():
-            if runner.child is not None and runner.child.poll() is None:
+            if isinstance(runner.child, WarmRunner):
+                runner.child.close()
+            elif runner.child is not None and runner.child.poll() is None:
                 runner.child.returncode = 0  # it is not ours to wait for any more
         self._runners.clear()
+
+    def _environment(self) -> dict[str, str]:
+        return {**runner_environment(self._settings), **self._variables}
 
     def _clean_up(self, key: tuple[str, int], runner: _Runner, code: int | None) -> None:
         run_id, attempt = key

@@ -1,0 +1,291 @@
+"""Runs off a warm parent: started with the scheduler, asked for each run, left alone in doubt.
+
+The imports of a run cost more than most runs. `workspace_lib.runs.warm_parent` has done them once
+and forks runners off itself. It belongs to the scheduler: started and restarted by it, ended with
+it; a run by hand uses one that is there. Whenever anything speaks against it (no Linux, another
+lock or environment, no answer in time), the answer is None and the run is started the usual way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+from workspace_lib.runs import processes, warm_parent
+from workspace_lib.runs.forked import has_ended
+from workspace_lib.runs.marks import Place, run_marks
+from workspace_lib.settings import Settings
+
+#: A parent that does not answer within this is not used [s].
+_ANSWER_WITHIN_S = 5.0
+#: Ended runners are reported at once; if not, the parent is gone [s].
+_REPORT_WITHIN_S = 1.0
+#: Pauses before a parent that died is started again: the first, and the longest [s].
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 600.0
+_END_WITHIN_S = 5.0
+#: Bytes kept free in the parent for the command lines and marks of runs.
+_ROOM = 8192
+
+#: Variables that packages read while they are loaded: the parent is given these and no others, and
+#: forks only runs that have the same.
+_OF_IMPORTS = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|TZ|TZDIR|TMPDIR|TMP|TEMP|VIRTUAL_ENV|CONDA_PREFIX"
+    r"|LC_.*|LD_.*|PYTHON.*|XDG_.*|MPL.*|MATPLOTLIB.*|JUPYTER.*|IPYTHON.*|IPYKERNEL.*"
+    r"|OMP_.*|OPENBLAS_.*|GOTO_.*|MKL_.*|KMP_.*|BLIS_.*|NUMEXPR_.*|NPY_.*|NUMPY_.*|SCIPY_.*"
+    r"|PANDAS_.*|ARROW_.*|SQLALCHEMY_.*|PYDANTIC_.*|ZMQ_.*|MALLOC_.*|GLIBC_.*|PYDEVD_.*"
+)
+_LIKE_A_SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL")
+#: arrow's allocator would keep a thread running, and nothing with threads is forked.
+_OF_THE_PARENT = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+# The folder of a program stands first on its path: modules of ours would hide others.
+_PROGRAM = "import sys, runpy; del sys.path[0]; runpy.run_path(sys.argv.pop(1), None, '__main__')"
+
+log = logging.getLogger("workspace_lib.runs.warm")
+
+
+def is_possible(settings: Settings) -> bool:
+    """Return whether runs may be forked here at all."""
+    return settings.runs.warm == "auto" and sys.platform == "linux" and hasattr(os, "pidfd_open")
+
+
+class WarmRunner:
+    """A runner forked by the parent: none of our children, but its end is told to us."""
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        assert sys.platform == "linux"
+        self.pid = pid
+        self.returncode: int | None = None
+        self._connection = connection
+        self._end = os.pidfd_open(pid)
+
+    def lives(self) -> bool:
+        """Return whether it lives."""
+        if not has_ended(self._end):
+            return True
+        if self.returncode is None:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                self._connection.settimeout(_REPORT_WITHIN_S)
+                self.returncode = json.loads(self._connection.recv(1024))["exit"]
+            self._connection.close()
+        return False
+
+    def wait(self, longest_s: float) -> None:
+        """Wait for its end."""
+        has_ended(self._end, longest_s)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._connection.close()
+
+    def __del__(self) -> None:
+        self._connection.close()
+        os.close(self._end)
+
+
+class WarmParent:
+    """The warm parent of a site, as its owner and its users see it.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the site.
+    owner : bool
+        Whether `keep` starts one, which ends with this process; else one is used that is there.
+    """
+
+    def __init__(self, settings: Settings, *, owner: bool) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._place = Place.of(settings)
+        self._folder = processes.private_folder(settings.outputs_dir, "warm", 0)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._key = ""
+        self._pause_s = _FIRST_PAUSE_S
+        self._not_before = 0.0
+        self._lock_known: tuple[object, str] = (None, "")
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the parent that belongs to us, if it lives."""
+        child = self._child
+        return child.pid if child is not None and child.poll() is None else None
+
+    def keep(self, environment: Mapping[str, str]) -> None:
+        """Have a parent fit for runs with this environment; the owner calls it again and again."""
+        if not self._owner or not is_possible(self._settings):
+            return
+        key = self.key(environment)
+        if self._child is not None:
+            code = self._child.poll()
+            if code is None and key == self._key:
+                return
+            if code is None:
+                log.info("The lock or the environment has changed: the warm parent starts anew.")
+                self.stop()
+            else:
+                self._note_end(code)
+        if time.monotonic() >= self._not_before:
+            self._start(key, environment)
+
+    def start_runner(
+        self,
+        words: Sequence[str],
+        run: tuple[str, int],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path,
+        stream: IO[bytes],
+    ) -> WarmRunner | None:
+        """Start the runner ``words`` of a run, or return None: then nothing has happened.
+
+        Parameters
+        ----------
+        words : sequence of str
+            Its whole command line, ``python -m MODULE …``.
+        run : str, int
+            Run id and attempt, for the marks of what it starts.
+        environment : mapping
+            All of its environment.
+        stream : binary file
+            Its standard output and error.
+        """
+        if not is_possible(self._settings):
+            return None
+        order = {
+            "key": self.key(environment),
+            "shown": list(words),
+            "arguments": list(words[3:]),
+            "marks": run_marks(self._place, *run),
+            "environment": dict(environment),
+            "cwd": str(cwd),
+        }
+        content = json.dumps(order).encode()
+        if len(content) > warm_parent.LONGEST_MESSAGE:
+            return None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            return self._ask(connection, content, stream)
+        except (OSError, ValueError) as error:
+            connection.close()
+            if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                log.warning("The warm parent does not answer (%s); the run starts cold.", error)
+            return None
+
+    def stop(self) -> None:
+        """End the parent that belongs to us; its runs go on."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        assert child.stdin is not None
+        child.stdin.close()
+        try:
+            child.wait(_END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            processes.remove_private(self._folder)
+
+    def key(self, environment: Mapping[str, str]) -> str:
+        """Return what a parent must have been loaded with to be fit for such a run.
+
+        Lock, interpreter, installed packages, the parent's own program, what packages read while
+        they are loaded.
+        """
+        facts = {
+            "lock": self._lock_hash(),
+            "python": [sys.executable, sys.version, sys.prefix],
+            "packages": [_stamp(Path(entry)) for entry in sys.path if "-packages" in entry],
+            "program": _stamp(Path(warm_parent.__file__)),
+            "drawing": _stamp(self._kernel_cwd / "matplotlibrc"),
+            "variables": _of_imports(environment),
+            "user": [os.getuid(), os.getgid()],
+        }
+        return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _kernel_cwd(self) -> Path:
+        return self._settings.notebooks_dir / "jobs"
+
+    def _lock_hash(self) -> str:
+        path = self._settings.root / "requirements.lock"
+        stamp = _stamp(path)
+        if stamp != self._lock_known[0]:
+            found = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            self._lock_known = (stamp, found)
+        return self._lock_known[1]
+
+    def _start(self, key: str, environment: Mapping[str, str]) -> None:
+        self._key = key
+        self._not_before = time.monotonic() + self._pause_s
+        try:
+            if not processes.is_private(self._folder):
+                processes.make_private(self._folder)
+            program = [sys.executable, "-c", _PROGRAM, warm_parent.__file__]
+            self._child = subprocess.Popen(
+                [*program, str(self._folder), key, " " * _ROOM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                # As the kernel's: some packages look there for their configuration.
+                cwd=self._kernel_cwd,
+                env={**_of_imports(environment), **_OF_THE_PARENT, "ROOM": " " * _ROOM},
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._later(f"cannot be started ({error})")
+
+    def _note_end(self, code: int) -> None:
+        self._child = None
+        if code != warm_parent.ANOTHER_IS_THERE:
+            self._later(f"ended with {code}")
+
+    def _later(self, why: str) -> None:
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._not_before = time.monotonic() + self._pause_s
+        log.warning("The warm parent %s; runs start cold for %g s.", why, self._pause_s)
+
+    def _ask(
+        self, connection: socket.socket, content: bytes, stream: IO[bytes]
+    ) -> WarmRunner | None:
+        connection.settimeout(_ANSWER_WITHIN_S)
+        connection.connect(str(self._folder / "socket"))
+        if warm_parent.peer_of(connection) != os.getuid():
+            raise PermissionError("it belongs to somebody else")
+        socket.send_fds(connection, [content], [stream.fileno()])
+        said: dict[str, Any] = json.loads(connection.recv(4096) or b"{}")
+        if "pid" not in said:
+            log.info("The run starts cold: %s.", said.get("refused", "the warm parent ended"))
+            connection.close()
+            return None
+        runner = WarmRunner(said["pid"], connection)
+        connection.send(warm_parent.BEGIN)
+        self._pause_s = _FIRST_PAUSE_S
+        return runner
+
+
+def _of_imports(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if _OF_IMPORTS.fullmatch(name) and not _LIKE_A_SECRET.search(name)
+    }
+
+
+def _stamp(path: Path) -> list[object]:
+    """Return what changes when a file or a folder does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return [str(path)]
+    return [str(path), found.st_ino, found.st_mtime_ns, found.st_size]
