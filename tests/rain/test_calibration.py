@@ -186,6 +186,12 @@ class TestRates:
             static = record(kind="linear", unit=unit, coefficients={"b": 1.1, "c": 0})
             assert depth(static, tips, interval_s) == pytest.approx(tips * 0.2 * 1.1)
 
+    @pytest.mark.parametrize(("unit", "at_100"), [("mm/h", 1.1561), ("mm/min", 1.077433)])
+    def test_the_factor_is_that_of_an_intensity_in_any_unit(self, unit: Any, at_100: float) -> None:
+        found, beyond = record(unit=unit, domain=(0, 150), beyond="refuse").factor([100, 1e4])
+        assert found[0] == pytest.approx(at_100, abs=1e-6)
+        assert beyond.tolist() == [False, True]
+
 
 class TestVersions:
     def test_it_is_that_of_the_content_whatever_the_spelling_of_its_numbers(self) -> None:

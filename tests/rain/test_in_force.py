@@ -113,6 +113,14 @@ class TestValidity:
         nominal = dataclasses.replace(gauge, nominal_mm=0.2)
         assert nominal.versions(0, to_us(START)) == ("nominal:0.2",)
 
+    def test_the_record_of_an_instant_is_that_of_a_row_stamped_then(
+        self, gauge: GaugeCalibrations
+    ) -> None:
+        old, new = gauge.records
+        minute = timedelta(minutes=1)
+        instants = (START, START + minute, self.CHANGE, self.CHANGE + minute, self.END + minute)
+        assert [gauge.at(to_us(at)) for at in instants] == [None, old, old, new, None]
+
     def test_changes_are_the_ends_of_validity(self, gauge: GaugeCalibrations) -> None:
         assert gauge.changes_us() == [to_us(at) for at in (START, self.CHANGE, self.END)]
 

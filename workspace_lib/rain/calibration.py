@@ -254,6 +254,13 @@ class Calibration:
         true = np.where(nothing, 0.0, np.where(impossible, np.nan, y))
         return true, (beyond | impossible) & ~nothing
 
+    def factor(self, intensity_mm_h: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the factor of a measured intensity [mm/h], above zero, and what lies beyond."""
+        per_minute = np.asarray(intensity_mm_h, dtype=np.float64) / 60.0 / self.mm_per_tip
+        rate = per_minute * self.per_tip_rate
+        true, beyond = self.correct(rate)
+        return true / rate, beyond
+
     def _curve(self, x: Floats) -> Floats:
         k = self.coefficients
         y: Floats

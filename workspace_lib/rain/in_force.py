@@ -88,6 +88,13 @@ class GaugeCalibrations:
         """What stands for the version where no record is in force."""
         return UNCALIBRATED if self.nominal_mm is None else f"{NOMINAL}:{self.nominal_mm:g}"
 
+    def at(self, instant_us: int) -> Calibration | None:
+        """Return the record in force for a row stamped then [µs], or None."""
+        for (start, end), record in zip(self._spans, self.records, strict=True):
+            if start < instant_us <= end:
+                return record
+        return None
+
     def changes_us(self) -> list[int]:
         """Return the instants after which another version, or none, is in force [µs], sorted."""
         return sorted({edge for span in self._spans for edge in span} - {_ALWAYS_US})
