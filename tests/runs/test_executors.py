@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from sqlalchemy import make_url
 
 from workspace_lib.clock import SYSTEM_CLOCK
 from workspace_lib.runs import ledger
+from workspace_lib.runs.backfill import backfill
 from workspace_lib.runs.executors import Executor, open_executor
 from workspace_lib.runs.executors.dask import DaskExecutor
 from workspace_lib.runs.executors.local import LocalExecutor
+from workspace_lib.runs.fan_out import Tally, drive
 from workspace_lib.runs.folders import RunFolders
 from workspace_lib.runs.job_spec import JobSpec
 from workspace_lib.runs.ledger_queries import Run
@@ -424,3 +427,28 @@ def test_a_worker_with_other_outputs_takes_no_runs_and_says_why(
     assert "another folder of outputs" in str(strange.trouble)
     assert _places(floor.executor) == 4
     floor.cluster.kill("strange")
+
+
+def test_a_backfill_fans_out_over_all_places(floor: Floor) -> None:
+    floor.notebook("wide", WAITS)
+    spec = JobSpec("wide", notebook="wide", schedule="0 * * * *", timeout_s=60.0, fan_out=3)
+    now = SYSTEM_CLOCK.now()
+    slots = [now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=n) for n in (3, 2, 1)]
+    made = backfill(floor.store, spec, slots, "none", now)
+    most = 0
+
+    def show(tally: Tally) -> None:
+        nonlocal most
+        most = max(most, len(floor.pids("wide")) - tally.ended)
+        if most == 3:
+            floor.file("wide.go").touch()
+
+    tally = drive(floor.settings, floor.store, made.run_ids, floor.executor, show=show)
+    assert (tally.succeeded, most) == (3, 3)
+    workers = {
+        attempt.provenance["host"]["worker"]
+        for run_id in made.run_ids
+        for attempt in floor.run(run_id).attempts
+        if attempt.provenance
+    }
+    assert workers == ({None} if floor.cluster is None else {"one", "two"})

@@ -80,6 +80,9 @@ def _register_run(subparsers: Any) -> None:
     backfill.add_argument(
         "--wait", action="store_true", help="wait until all have ended, starting them if need be"
     )
+    backfill.add_argument(
+        "--most", type=int, metavar="N", help="with --wait: at most so many at once"
+    )
     backfill.set_defaults(handler=_backfill)
 
 
@@ -177,7 +180,8 @@ def _schedule(arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     with _opened(arguments) as (settings, store):
         services = ServiceSupervisor(settings, store)
-        Scheduler(settings, store, open_executor(settings), services).run(stop)
+        executor = open_executor(settings, keep_warm=True)
+        Scheduler(settings, store, executor, services).run(stop)
     return 0
 
 
@@ -219,9 +223,39 @@ def _backfill(arguments: argparse.Namespace) -> int:
             f"{report.slots} slots: {len(report.created)} new runs, "
             f"{len(report.repeated)} to be repeated, {left} left as they are."
         )
-        if not arguments.wait or not report.run_ids:
+        if report.pending:
+            print(f"{len(report.pending)} of these wait or go on since an earlier time.")
+        wanted = [*report.pending, *report.run_ids]
+        if not arguments.wait or not wanted:
             return 0
-        return _wait_for(settings, store, list(report.run_ids))
+        return _drive(settings, store, wanted, arguments.most)
+
+
+def _drive(settings: Settings, store: Store, run_ids: list[str], most: int | None) -> int:
+    """Follow a fan-out on the terminal; Ctrl-C cancels what is left. Returns the exit code."""
+    from workspace_lib.clock import SYSTEM_CLOCK
+    from workspace_lib.runs.executors import open_executor
+    from workspace_lib.runs.fan_out import cancel_rest, drive
+    from workspace_lib.runs.reports import FanOutBar
+
+    executor = open_executor(settings)
+    bar = FanOutBar(len(run_ids))
+    try:
+        try:
+            tally = drive(
+                settings, store, run_ids, executor, most=most, show=bar.show, tell=bar.tell
+            )
+        except KeyboardInterrupt:
+            bar.say("Cancelling; press Ctrl-C again to leave at once.")
+            asked = cancel_rest(store, run_ids, "Ctrl-C", SYSTEM_CLOCK.now())
+            drive(settings, store, asked, executor)
+            bar.say("The rest is taken up with --mode failed.")
+            return 130
+    finally:
+        bar.close()
+        executor.close()
+    print(f"{tally.succeeded} of {tally.total} runs succeeded.")
+    return 0 if tally.succeeded == tally.total else 1
 
 
 def _wait_for(settings: Settings, store: Store, run_ids: list[str]) -> int:
@@ -261,6 +295,7 @@ def _runs(arguments: argparse.Namespace) -> int:
 
     from workspace_lib.clock import SYSTEM_CLOCK
     from workspace_lib.runs import ledger, reports
+    from workspace_lib.runs.fan_out import backlogs
     from workspace_lib.settings import load_settings
     from workspace_lib.store.migrate import open_store
 
@@ -270,6 +305,7 @@ def _runs(arguments: argparse.Namespace) -> int:
         )
         since = SYSTEM_CLOCK.now() - timedelta(days=arguments.days)
         summaries = ledger.job_summaries(store, since=since)
+        left = [one for one in backlogs(store) if arguments.job in (None, one.job)]
     if arguments.job is not None:
         summaries = {job: one for job, one in summaries.items() if job == arguments.job}
     if arguments.json:
@@ -278,6 +314,8 @@ def _runs(arguments: argparse.Namespace) -> int:
         print(reports.runs_table(found))
         print()
         print(reports.summaries_table(summaries, arguments.days))
+        for one in left:
+            print(f"Backfill of {one.job}: {one.waiting} runs wait, {one.active} go on.")
     return 0
 
 

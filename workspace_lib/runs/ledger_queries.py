@@ -96,6 +96,23 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where a run stands: as much as is needed of many runs at once."""
+
+    id: str
+    job: str
+    lane: int
+    state: str
+    not_before: datetime
+    spec: Mapping[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it unless somebody asks."""
+        return self.state in ENDED
+
+
+@dataclass(frozen=True)
 class JobSummary:
     """How a job did: ended runs, share that succeeded, median duration [s], gaps."""
 
@@ -137,6 +154,16 @@ def get_run(store: Store, run_id: str) -> Run | None:
             select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.number)
         ).all()
     return _run(row, tuple(_attempt(item) for item in tries))
+
+
+def standings(store: Store, run_ids: Sequence[str]) -> list[Standing]:
+    """Return where these runs stand, in their order."""
+    query = select(
+        runs.c.id, runs.c.job, runs.c.lane, runs.c.state, runs.c.not_before, runs.c.spec
+    ).where(runs.c.id.in_(run_ids))
+    with read(store.control) as connection:
+        found = {row.id: Standing(*row) for row in connection.execute(query)}
+    return [found[run_id] for run_id in run_ids if run_id in found]
 
 
 def find_run(store: Store, job: str, slot: str) -> Run | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 from zoneinfo import ZoneInfo
 
 from tqdm import tqdm
@@ -22,6 +23,9 @@ from workspace_lib.runs.schedule import is_scheduled, next_slots, root_of
 from workspace_lib.runs.specs import load_jobs
 from workspace_lib.settings import Settings
 from workspace_lib.store.migrate import open_store
+
+if TYPE_CHECKING:
+    from workspace_lib.runs.fan_out import Tally
 
 NEXT_SLOTS = 5
 #: Success and durations are those of the last days, not of years ago [d].
@@ -258,6 +262,49 @@ class Display:
             self._bar = tqdm(total=100, file=sys.stderr, leave=False, bar_format="{l_bar}{bar}|")
         self._bar.n = round(run.progress * 100)
         self._bar.set_description(run.progress_text or run.job)
+
+
+class FanOutBar:
+    """Shows how far many runs are: a bar on a terminal, elsewhere a line now and then."""
+
+    #: Where there is no terminal to draw on, it tells this often [s].
+    TELL_EVERY_S = 15.0
+
+    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._bar = tqdm(
+            total=total,
+            file=self._stream,
+            unit="run",
+            disable=not self._stream.isatty(),
+            dynamic_ncols=True,
+        )
+        self._told = time.monotonic()
+
+    def show(self, tally: Tally) -> None:
+        """Show how far it is."""
+        failed = len(tally.otherwise)
+        if not self._bar.disable:
+            self._bar.set_postfix_str(f"{tally.active} go on, {failed} failed", refresh=False)
+            self._bar.update(tally.ended - self._bar.n)
+        elif time.monotonic() - self._told >= self.TELL_EVERY_S or tally.ended == tally.total:
+            self._told = time.monotonic()
+            self.say(
+                f"{tally.ended} of {tally.total} runs ended, {failed} of them failed; "
+                f"{tally.active} go on."
+            )
+
+    def tell(self, run: Run) -> None:
+        """Show a run that ended otherwise than well."""
+        self.say(run_line(run))
+
+    def say(self, text: str) -> None:
+        """Write a line beside the bar."""
+        tqdm.write(text, file=self._stream)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
 
 
 def _did(run: Run) -> str:
