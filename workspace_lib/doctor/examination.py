@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
-from workspace_lib.doctor import machine, site
+from workspace_lib.doctor import cluster, machine, site
 from workspace_lib.doctor.findings import Finding
 from workspace_lib.settings import Settings
 
@@ -16,6 +16,7 @@ def examine(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> list[Finding]:
         *machine.check_disk(settings.outputs_dir),
         *machine.check_clock(),
         *site.check_store(settings, clock),
+        *cluster.check_cluster(settings),
         *site.check_jobs(settings),
         *site.check_ports(settings),
         *site.check_variables(),

@@ -48,7 +48,10 @@ log = logging.getLogger("workspace_lib.runs.executors.dask")
 
 @dataclass
 class Worker:
-    """A dask worker as it was last seen: its places, and why it can take no runs if so."""
+    """A dask worker as it was last seen: its places, and why it can take no runs if so.
+
+    ``warning`` says how its code differs where the site allows that.
+    """
 
     address: str
     name: str
@@ -56,6 +59,7 @@ class Worker:
     busy: int
     resources: frozenset[str]
     trouble: str | None
+    warning: str | None = None
     facts: WorkerFacts | None = None
     probed_at: float = 0.0
 
@@ -261,16 +265,16 @@ class DaskExecutor:
         """Find out whether a worker is fit, unless it was found so a moment ago."""
         if known and known.facts and known.trouble is None and now - known.probed_at < BELIEVE_S:
             worker.facts, worker.probed_at = known.facts, known.probed_at
+            worker.warning = known.warning
             return
         worker.facts, worker.trouble = _probe(client, worker.address)
         worker.probed_at = now
-        warning = worker.trouble
         if worker.facts is not None:
-            worker.trouble = warning = unfit(here(), worker.facts)
-            if warning is None and (warning := other_code(here(), worker.facts)):
-                refused = self._settings.runs.dask_other_code == "refuse"
-                worker.trouble = warning if refused else None
-        self._tell(worker, warning)
+            worker.trouble = unfit(here(), worker.facts)
+            worker.warning = other_code(here(), worker.facts)
+            if worker.trouble is None and self._settings.runs.dask_other_code == "refuse":
+                worker.trouble = worker.warning
+        self._tell(worker, worker.trouble or worker.warning)
 
     def _tell(self, worker: Worker, what: str | None) -> None:
         """Say once what is wrong with a worker."""
