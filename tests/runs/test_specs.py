@@ -113,6 +113,8 @@ description: Sums
         ("notebook: sums\nschedule: '* * * * *'\nevery: 5m\n", 3, ["every", "schedule"]),
         ("notebook: sums\non: nobody\n", 2, ["no job 'nobody'"]),
         ("notebook: sums\non: job\n", 2, ["circle"]),
+        ("notebook: sums\nafter: [nobody]\n", 2, ["after", "no job 'nobody'"]),
+        ("notebook: sums\nafter: [job]\n", 2, ["after: a circle, job after job"]),
         ("notebook: sums\non: x\non_published: [rain.*]\n", 3, ["a job with on cannot"]),
         (
             "service: workspace_lib.files:sha256_file\non_published: [rain.*]\n",

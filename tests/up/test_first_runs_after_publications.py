@@ -90,3 +90,11 @@ def test_it_runs_again_after_what_another_of_them_has_published(run_all: Any) ->
 def test_it_runs_once_also_when_nothing_was_published_for_it(run_all: Any) -> None:
     done, _ = run_all(job("sums"), job("pages", on_published=("rain.*",)))
     assert done == ["sums", "pages"]
+
+
+def test_jobs_that_go_first_go_first_and_need_not_succeed(run_all: Any) -> None:
+    done, outcome = run_all(
+        job("a_capture", after=("copy", "no_such_job")), job("copy"), job("b_report")
+    )
+    assert done.index("copy") < done.index("a_capture")
+    assert outcome.succeeded

@@ -145,6 +145,10 @@ class JobFile(_Strict):
         default_factory=list,
         description="Names of publications, with * for any letters, after which this one runs.",
     )
+    after: list[JobName] = Field(
+        default_factory=list,
+        description="Jobs that go first if they are due at the same time or before.",
+    )
     service: Function | None = Field(
         None, description="Library function module:function that runs for ever."
     )

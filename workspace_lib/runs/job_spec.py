@@ -36,7 +36,8 @@ class JobSpec:
 
     At most one of ``schedule`` (cron), ``every_s`` [s], ``on`` (a job) and ``service``
     (``module:function``) is set; with none of them the job runs when asked for. ``on_published``
-    holds patterns of publications after which it runs as well. ``capacity`` says how many runs at
+    holds patterns of publications after which it runs as well. A run waits while earlier ones of the
+    jobs in ``after`` are due or active. ``capacity`` says how many runs at
     most may use a shared source at once. ``fan_out`` is how many runs of a backfill may go on at
     once: more than one only where no slot depends on another.
     """
@@ -47,6 +48,7 @@ class JobSpec:
     every_s: int | None = None
     on: str | None = None
     on_published: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     service: str | None = None
     timezone: str = "UTC"
     catch_up: CatchUp = "latest"
@@ -83,6 +85,6 @@ class JobSpec:
         retries = {**values["retries"], "on": tuple(values["retries"]["on"])}
         values["retries"] = Retries(**retries)
         values["on_busy"] = OnBusy(**values["on_busy"])
-        for name in ("devices", "publishes", "on_published"):
+        for name in ("devices", "publishes", "on_published", "after"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

@@ -64,8 +64,8 @@ def claim_one(
 ) -> Claim | None:
     """Claim one run in one immediate transaction, or return None if it cannot run now.
 
-    It cannot when it is no longer due, when another run of its lane is active, or when a device or
-    a capacity it needs is held; after `on_busy.wait` a run that still cannot is skipped or failed.
+    It cannot when it is no longer due, when another run of its lane is active, when a run of a job
+    it comes `after` goes first, or when a device or a capacity it needs is held; after `on_busy.wait` a run that still cannot is skipped or failed.
     """
     try:
         with write(store.control) as connection:
@@ -99,6 +99,8 @@ def _claim(
         runs.c.job == run.job, runs.c.lane == run.lane, runs.c.state.in_(ACTIVE)
     )
     if connection.execute(active.limit(1)).first() is not None:
+        return None
+    if _goes_first(connection, run):
         return None
     check_transition(run.state, "claimed")
     attempt = run.attempt + 1
@@ -137,6 +139,27 @@ def _claim(
         )
     )
     return Claim(run_id, attempt, run.job, run.slot, run.parameters, run.spec)
+
+
+def _goes_first(connection: Connection, run: Any) -> bool:
+    """Return whether a run that this one comes `after` is active, or waits for its turn.
+
+    Those that became due later, or matter less (backfills), need not be waited for; nor one that
+    waits for its next try.
+    """
+    jobs = run.spec.get("after", ())
+    if not jobs:
+        return False
+    begun_or_next = runs.c.state.in_(ACTIVE) | (
+        (runs.c.state == "due") & (runs.c.not_before <= run.not_before)
+    )
+    query = select(runs.c.id).where(
+        runs.c.job.in_(jobs),
+        begun_or_next,
+        runs.c.due_at <= run.due_at,
+        runs.c.priority <= run.priority,
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _note_busy(connection: Connection, run_id: str, resource: str, now: datetime) -> None:

@@ -146,6 +146,7 @@ def load_jobs(settings: Settings) -> JobSet:
             _check_devices(draft, devices)
             _check_target(draft, settings)
             _check_on(draft, drafts)
+            _check_after(draft, drafts)
     _check_cycles(drafts)
     _check_capacities(drafts)
     return JobSet(
@@ -301,9 +302,21 @@ def _check_on(draft: _Draft, drafts: Mapping[str, _Draft]) -> None:
         draft.blame(("on",), f"on: {upstream!r} is a service, which never succeeds.")
 
 
+def _check_after(draft: _Draft, drafts: Mapping[str, _Draft]) -> None:
+    assert draft.model is not None
+    for index, first in enumerate(draft.model.after):
+        if first not in drafts:
+            hint = did_you_mean(first, drafts) or f" Known: {', '.join(drafts)}."
+            draft.blame(("after", index), f"after: there is no job {first!r}.{hint}")
+
+
 def _check_cycles(drafts: Mapping[str, _Draft]) -> None:
-    """Name each job that would start itself again by way of others, for ever."""
+    """Name each job that would start itself again, or wait for itself, by way of others."""
     models = {name: draft.model for name, draft in drafts.items() if draft.model is not None}
+    first = {name: [one for one in model.after if one in models] for name, model in models.items()}
+    for name in models:
+        if circle := _way_back(name, first):
+            drafts[name].blame(("after",), f"after: a circle, {' after '.join(circle)}.")
     before = {name: _forerunners(name, models) for name in models}
     for name, model in models.items():
         if circle := _way_back(name, before):
@@ -358,6 +371,7 @@ def _spec(draft: _Draft, model: JobFile | None, settings: Settings) -> JobSpec:
         every_s=model.every,
         on=model.on,
         on_published=tuple(model.on_published),
+        after=tuple(model.after),
         service=model.service,
         timezone=model.timezone or settings.timezone,
         catch_up=model.catch_up,
