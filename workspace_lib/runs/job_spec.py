@@ -36,10 +36,10 @@ class JobSpec:
 
     At most one of ``schedule`` (cron), ``every_s`` [s], ``on`` (a job) and ``service``
     (``module:function``) is set; with none of them the job runs when asked for. ``on_published``
-    holds patterns of publications after which it runs as well. A run waits while earlier ones of the
-    jobs in ``after`` are due or active. ``capacity`` says how many runs at
-    most may use a shared source at once. ``fan_out`` is how many runs of a backfill may go on at
-    once: more than one only where no slot depends on another.
+    holds patterns of publications after which it runs as well. A run waits while earlier ones of
+    the jobs in ``after`` are due or active. ``capacity`` says how many runs at most may use a
+    shared source at once. ``fan_out`` is how many runs of a backfill may go on at once: more than
+    one only where no slot depends on another.
     """
 
     name: str

@@ -65,7 +65,8 @@ def claim_one(
     """Claim one run in one immediate transaction, or return None if it cannot run now.
 
     It cannot when it is no longer due, when another run of its lane is active, when a run of a job
-    it comes `after` goes first, or when a device or a capacity it needs is held; after `on_busy.wait` a run that still cannot is skipped or failed.
+    it comes `after` goes first, or when a device or a capacity it needs is held; after
+    `on_busy.wait` a run that still cannot is skipped or failed.
     """
     try:
         with write(store.control) as connection:
