@@ -1,4 +1,4 @@
-"""COMTRADE records: all editions and kinds of samples, exact times, damage told, nonsense refused."""
+"""COMTRADE records: all editions and kinds of samples, exact times, damage told."""
 
 from __future__ import annotations
 
