@@ -20,7 +20,7 @@ from workspace_lib.clock import SYSTEM_CLOCK, ensure_utc, from_us, to_us
 from workspace_lib.errors import SourceError
 from workspace_lib.files import sha256_file
 from workspace_lib.rain import queries
-from workspace_lib.rain.in_force import UNCALIBRATED
+from workspace_lib.rain.in_force import NOMINAL, UNCALIBRATED
 from workspace_lib.rain.product_ledger import Product, Wanted, marks
 from workspace_lib.rain.products import wanted_now
 from workspace_lib.rain.readers import parse_a0_name
@@ -49,6 +49,7 @@ from workspace_lib.transports.uploads import remote_sha256
 
 log = logging.getLogger(__name__)
 
+About = Literal["source", "files", "products", "server", "calibration", "coverage"]
 Severity = Literal["error", "warning", "info"]
 #: Files and products younger than this may still be on their way.
 _ON_ITS_WAY: Final = timedelta(hours=2)
@@ -59,7 +60,7 @@ _NAMED: Final = 3
 class Finding:
     """What is not as it should be: what about, how bad, how often, and a sentence."""
 
-    about: Literal["source", "files", "products", "server", "calibration", "coverage"]
+    about: About
     severity: Severity
     count: int
     sentence: str
@@ -177,13 +178,16 @@ class _Check:
         self.listed = self.known = self.compared = self.hashed = 0
         self.wanted, self.products = wanted_now(store, settings)
 
-    def say(self, about: Any, severity: Severity, found: Sequence[str], sentence: str) -> None:
-        """Note a finding, if there is one; its sentence may name ``{n}`` and ``{which}``."""
-        if not found:
-            return
-        which = ", ".join(found[:_NAMED]) + (" …" if len(found) > _NAMED else "")
-        text = sentence.replace("{n}", f"{len(found):,}").replace("{which}", which)
-        self.findings.append(Finding(about, severity, len(found), text))
+    def say(self, about: About, severity: Severity, found: Sequence[str], what: str) -> None:
+        """Note what was found, if anything: what it is, how many, and the first ones by name."""
+        if found:
+            named = ", ".join(found[:_NAMED]) + (" …" if len(found) > _NAMED else "")
+            sentence = f"{what}: {len(found):,} ({named})."
+            self.findings.append(Finding(about, severity, len(found), sentence))
+
+    def tell(self, about: About, severity: Severity, sentence: str) -> None:
+        """Note something there is only one of."""
+        self.findings.append(Finding(about, severity, 1, sentence))
 
     def files(self, source: str) -> None:
         """Hold the server's listing and the inventory against each other."""
@@ -202,17 +206,17 @@ class _Check:
         try:
             listed = list(self._listing(source, problems))
         except SourceError as error:
-            self.say("source", "error", [source], f"The source {{which}} was not listed: {error}")
+            self.tell("source", "error", f"The source {source} was not listed: {error}")
             listed = None
         self._states(newest)
         if listed is None:
             return
         self.listed = len(listed)
         for path, reason in problems:
-            self.say("source", "error", [path], f"{{which}} cannot be listed: {reason}")
+            self.tell("source", "error", f"{path} cannot be listed: {reason}")
         old = [item for item in listed if self._is_old(item)]
         absent = [item.path for item in old if item.path not in newest]
-        self.say("files", "error", absent, "{n} files of the server were never noticed: {which}.")
+        self.say("files", "error", absent, "Files on the server that were never noticed")
         changed = [
             item.path
             for item in old
@@ -220,14 +224,19 @@ class _Check:
             and newest[item.path].state in (FETCHED, PARSED, QUARANTINED)
             and newest[item.path].size != item.size
         ]
-        self.say("files", "error", changed, "{n} files have another size than when read: {which}.")
+        self.say(
+            "files",
+            "error",
+            changed,
+            "Files with another size than when they were read",
+        )
         there = {item.path for item in listed}
         gone = [path for path, row in newest.items() if path not in there and row.state != DELETED]
         self.say(
             "files",
             "info",
             gone,
-            "{n} files are no longer on the server; what was fetched of them is kept: {which}.",
+            "Files no longer on the server; what was fetched is kept",
         )
 
     def made(self) -> None:
@@ -243,13 +252,18 @@ class _Check:
             path = self.store.outputs / product.path
             if not path.is_file() or sha256_file(path) != product.sha256:
                 damaged.append(one.file)
-        self.say("products", "error", missing, "{n} yearly files were never made: {which}.")
-        self.say("products", "warning", old, "{n} yearly files lack rows or calibrations: {which}.")
+        self.say("products", "error", missing, "Yearly files that were never made")
+        self.say(
+            "products",
+            "warning",
+            old,
+            "Yearly files that lack rows or calibrations",
+        )
         self.say(
             "products",
             "error",
             damaged,
-            "{n} yearly files are gone from the outputs or were changed there: {which}.",
+            "Yearly files gone from the outputs, or changed there",
         )
 
     def on_server(self, hashes: bool, tell: Callable[[float, str], object]) -> None:
@@ -260,7 +274,7 @@ class _Check:
             for one, product in pairs
             if not one.is_sent(product) and self.now - product.written > _ON_ITS_WAY
         ]
-        self.say("server", "warning", unsent, "{n} yearly files were made and not sent: {which}.")
+        self.say("server", "warning", unsent, "Yearly files that were made and not sent")
         sent = [(one, product) for one, product in pairs if one.target and one.is_sent(product)]
         if not sent:
             return
@@ -268,52 +282,46 @@ class _Check:
         try:
             with open_source(self.settings, name, stop=self.stop) as remote:
                 self._compare(remote, sent, hashes, tell)
+                self._unfinished(remote, name)
         except SourceError as error:
-            self.say("server", "error", [name], f"Yearly files on {{which}} not compared: {error}")
+            self.tell("server", "error", f"Yearly files on {name} not compared: {error}")
 
     def calibrated(self) -> None:
         """Look for days whose depths are missing, or of no calibration."""
         with read(self.store.data) as connection:
             found = marks(connection, self.network.gauges)
         for gauge in self.network.gauges:
-            days = found[gauge.id]
-            stale = [_date(mark.day) for mark in days if not mark.has_depths]
-            self.say(
-                "calibration",
-                "warning",
-                stale,
-                f"{gauge.name}: {{n}} days have no depths of the rows they hold ({{which}}).",
-            )
-            without = [
-                _date(mark.day)
-                for mark in days
-                if mark.has_depths and UNCALIBRATED in (mark.calibration or "")
-            ]
-            self.say(
-                "calibration",
-                "warning",
-                without,
-                f"{gauge.name}: no calibration is in force for {{n}} days ({{which}}).",
-            )
+            stale, without, nominal = [], [], []
+            for mark in found[gauge.id]:
+                versions = (mark.calibration or "").split()
+                if not mark.has_depths:
+                    stale.append(_date(mark.day))
+                elif UNCALIBRATED in versions:
+                    without.append(_date(mark.day))
+                elif any(version.startswith(NOMINAL) for version in versions):
+                    nominal.append(_date(mark.day))
+            name = gauge.name
+            self.say("calibration", "warning", stale, f"{name}: days without depths of their rows")
+            self.say("calibration", "warning", without, f"{name}: days without a calibration")
+            self.say("calibration", "info", nominal, f"{name}: days with nominal depths")
 
     def covered(self, days: int, tolerated: float) -> None:
         """Judge the last days of each gauge that lie before now."""
         begin, end = self.now - timedelta(days=days), self.now
         for gauge in self.network.gauges:
             if queries.span(self.store, gauge) is None:
-                self.say("coverage", "warning", [gauge.name], "{which} has no rows at all.")
+                self.tell("coverage", "warning", f"{gauge.name} has no rows at all.")
                 continue
             coverage = queries.coverage(self.store, gauge, begin, end)
             missing = float(coverage.missing_share(to_us(begin), to_us(end)))
             if missing > tolerated:
                 gaps = coverage.gaps(to_us(begin), to_us(end))
                 first, last = max(gaps, key=lambda gap: gap[1] - gap[0])
-                self.say(
+                self.tell(
                     "coverage",
                     "warning",
-                    [gauge.name],
-                    f"{{which}} has no rows for {missing:.0%} of the last {days} days; the longest "
-                    f"gap is from {from_us(first):%Y-%m-%d %H:%M} to "
+                    f"{gauge.name} has no rows for {missing:.0%} of the last {days} days; the "
+                    f"longest gap is from {from_us(first):%Y-%m-%d %H:%M} to "
                     f"{from_us(last):%Y-%m-%d %H:%M} UTC.",
                 )
 
@@ -334,13 +342,13 @@ class _Check:
             for path, row in newest.items()
             if row.state in (SEEN, STABLE, FETCHED) and self.now - row.first_seen > _ON_ITS_WAY
         ]
-        self.say("files", "warning", waiting, "{n} files wait to be read since long: {which}.")
+        self.say("files", "warning", waiting, "Files that wait to be read since long")
         quarantined = [path for path, row in newest.items() if row.state == QUARANTINED]
         self.say(
             "files",
             "info",
             quarantined,
-            "{n} files are in quarantine, because not one of their lines can be used: {which}.",
+            "Files in quarantine, because none of their lines can be used",
         )
 
     def _compare(
@@ -370,14 +378,25 @@ class _Check:
                 raise
             except SourceError as error:
                 failed.append(f"{one.file} ({error.what})")
-        self.say("server", "error", gone, "{n} yearly files are gone from the server: {which}.")
+        self.say("server", "error", gone, "Yearly files gone from the server")
         self.say(
             "server",
             "error",
             other,
-            "{n} yearly files are not on the server as they were sent: {which}.",
+            "Yearly files not on the server as they were sent",
         )
-        self.say("server", "warning", failed, "{n} yearly files cannot be read back: {which}.")
+        self.say("server", "warning", failed, "Yearly files that cannot be read back")
+
+    def _unfinished(self, remote: FileSource, name: str) -> None:
+        """Look for what interrupted uploads have left behind; nobody takes it for a file."""
+        folder = self.settings.source(name).upload_folder or "/"
+        problems: list[tuple[str, str]] = []
+        left = [
+            item.path
+            for item in remote.list(folder, problems=problems)
+            if is_partial(item.path) and self._is_old(item)
+        ]
+        self.say("server", "info", left, "Unfinished uploads that can be removed")
 
 
 def _date(day: int) -> str:
