@@ -138,6 +138,7 @@ class Runner:
         logs.add_run_log(self._folders.log)
         self._end_earlier_attempts()
         known = provenance.describe(self._settings, self._notebook, self._parameters)
+        known["start"] = "warm" if isinstance(self._child, ForkedProcess) else "cold"
         started = SYSTEM_CLOCK.now()
         if not ledger.begin(
             self._store,

@@ -35,6 +35,8 @@ _REPORT_WITHIN_S = 1.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 600.0
 _END_WITHIN_S = 5.0
+#: One that did not answer is not asked again for so long [s].
+_LEFT_ALONE_S = 30.0
 #: Bytes kept free in the parent for the command lines and marks of runs.
 _ROOM = 8192
 
@@ -114,13 +116,15 @@ class WarmParent:
         self._key = ""
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
+        self._silent_until = 0.0
         self._lock_known: tuple[object, str] = (None, "")
 
     @property
     def pid(self) -> int | None:
-        """Process id of the parent that belongs to us, if it lives."""
+        """Process id of the parent that belongs to us, if it lives and has loaded everything."""
         child = self._child
-        return child.pid if child is not None and child.poll() is None else None
+        ready = child is not None and child.poll() is None and (self._folder / "socket").exists()
+        return child.pid if child is not None and ready else None
 
     def keep(self, environment: Mapping[str, str]) -> None:
         """Have a parent fit for runs with this environment; the owner calls it again and again."""
@@ -161,7 +165,7 @@ class WarmParent:
         stream : binary file
             Its standard output and error.
         """
-        if not is_possible(self._settings):
+        if not is_possible(self._settings) or time.monotonic() < self._silent_until:
             return None
         order = {
             "key": self.key(environment),
@@ -177,11 +181,15 @@ class WarmParent:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             return self._ask(connection, content, stream)
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()  # there is none, or none yet
         except (OSError, ValueError) as error:
             connection.close()
-            if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
-                log.warning("The warm parent does not answer (%s); the run starts cold.", error)
-            return None
+            log.warning("The warm parent does not answer (%s); the run starts cold.", error)
+            if self._child is not None:
+                self._child.kill()
+            self._silent_until = time.monotonic() + _LEFT_ALONE_S
+        return None
 
     def stop(self) -> None:
         """End the parent that belongs to us; its runs go on."""
@@ -201,7 +209,7 @@ class WarmParent:
         """Return what a parent must have been loaded with to be fit for such a run.
 
         Lock, interpreter, installed packages, the parent's own program, what packages read while
-        they are loaded.
+        they are loaded, and what a started process would inherit from us.
         """
         facts = {
             "lock": self._lock_hash(),
@@ -210,7 +218,7 @@ class WarmParent:
             "program": _stamp(Path(warm_parent.__file__)),
             "drawing": _stamp(self._kernel_cwd / "matplotlibrc"),
             "variables": _of_imports(environment),
-            "user": [os.getuid(), os.getgid()],
+            "inherited": _inherited(),
         }
         return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -280,6 +288,20 @@ def _of_imports(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if _OF_IMPORTS.fullmatch(name) and not _LIKE_A_SECRET.search(name)
     }
+
+
+def _inherited() -> list[object]:
+    """Return what the system hands from a process to those it starts: rights and limits."""
+    import resource
+
+    limits = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    status = Path("/proc/self/status").read_text()
+    return [
+        re.findall(r"^(?:Umask|Uid|Gid|Groups|CapEff|NoNewPrivs|Cpus_allowed):.*", status, re.M),
+        Path("/proc/self/cgroup").read_text(),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        [resource.getrlimit(getattr(resource, name)) for name in limits],
+    ]
 
 
 def _stamp(path: Path) -> list[object]:

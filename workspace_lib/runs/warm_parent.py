@@ -17,7 +17,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import fcntl
 import gc
 import importlib
 import importlib.metadata
@@ -123,6 +122,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _take(path: Path) -> int | None:
     """Take the lock of the folder for as long as this process lives; None if another has it."""
+    import fcntl  # not on Windows, where this module is read too
+
     while True:
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:

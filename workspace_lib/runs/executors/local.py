@@ -129,6 +129,11 @@ class LocalExecutor:
         runner = _Runner(psutil.Process(child.pid), child, claim.spec.get("notebook"))
         self._runners[claim.run_id, claim.attempt] = runner
 
+    @property
+    def warm_parent(self) -> int | None:
+        """Process id of the warm parent that this keeps, once runs can be forked off it."""
+        return self._warm.pid
+
     def running(self) -> set[tuple[str, int]]:
         """Return run id and attempt of the runners that live."""
         return {key for key, runner in self._runners.items() if runner.lives()}
