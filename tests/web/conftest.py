@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
 from fastapi import FastAPI
 from sqlalchemy import insert
 from starlette.testclient import TestClient
 
-from workspace_lib.clock import FakeClock
+from workspace_lib.clock import FakeClock, to_us
+from workspace_lib.files import atomic_write, sha256_bytes
+from workspace_lib.rain.calibrating import calibrate
+from workspace_lib.rain.days import merge_rows, new_rows
+from workspace_lib.rain.settings import Gauge
+from workspace_lib.rain.tables import rain_products
 from workspace_lib.runs.tables import job_states, runs, schedulers
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store, write
@@ -66,6 +72,31 @@ def add_run(store: Store, run_id: str, job: str = "rain_sums", **values: Any) ->
         connection.execute(insert(runs).values(row | values))
 
 
+def add_rain(settings: Settings, store: Store) -> None:
+    """Give the site a calibrated gauge with an hour of rain, and one yearly file of it."""
+    gauge = {"id": "mse", "name": "Mse", "folder": "Mse", "mm_per_tip": 0.2}
+    curve = {
+        "gauge": "mse", "valid_from": NOW - timedelta(days=9), "mm_per_tip": 0.2, "kind": "linear",
+        "x": "tips/min", "coefficients": {"b": 1.05, "c": 0.0}, "source": {"certificate": "No. 1"},
+    }  # fmt: skip
+    for name, content in {"gauges": [gauge], "calibrations": [curve]}.items():
+        path = settings.site_dir / f"{name}.yml"
+        path.write_text(yaml.safe_dump({name: content}), encoding="utf-8")
+    stamps = [to_us(NOW - timedelta(minutes=minute)) for minute in range(60, 0, -1)]
+    with write(store.data) as connection:
+        rows = new_rows(stamps, [1] * 60, file_id=1)
+        merge_rows(connection, Gauge.model_validate(gauge), rows, NOW)
+        path = "rain/products/mse/2026/Mse_sparse_2026.npz"
+        content = b"a matrix"
+        atomic_write(store.outputs / path, content)
+        product = {
+            "gauge": "mse", "year": 2026, "kind": "sparse_npz", "fingerprint": "f", "path": path,
+            "sha256": sha256_bytes(content), "bytes": len(content), "written": NOW,
+        }  # fmt: skip
+        connection.execute(insert(rain_products).values(product))
+    calibrate(store, settings, now=NOW)
+
+
 @pytest.fixture
 def make_front(make_site: Callable[..., Settings]) -> Iterator[Callable[..., Front]]:
     """Make a front whose site has these settings."""
@@ -75,6 +106,8 @@ def make_front(make_site: Callable[..., Settings]) -> Iterator[Callable[..., Fro
         settings = make_site({"timezone": "Europe/Paris", **site})
         store = open_store(settings, create=True)
         stores.append(store)
+        if "rain" in settings.wings:
+            add_rain(settings, store)
         clock = FakeClock(NOW)
         tokens = {scope: create_token(store, scope, scope, now=NOW) for scope in SCOPES}
         with write(store.control) as connection:
@@ -96,8 +129,8 @@ def make_front(make_site: Callable[..., Settings]) -> Iterator[Callable[..., Fro
 
 @pytest.fixture
 def front(make_front: Callable[..., Front]) -> Front:
-    """A front with three publications and five runs."""
-    made = make_front()
+    """A front with three publications, five runs and a rain gauge."""
+    made = make_front(wings={"rain": {}})
     for number, name in enumerate(("rain.total", "rain.sums/Mse", "runs.summary")):
         publish(made.store, name, {"value": number}, run_id=f"run-{number}")
     for number in range(5):

@@ -27,10 +27,33 @@ LEAST_SCOPE = {
     "POST /api/v1/annotations": "write",
     "GET /api/v1/tokens": "admin",
     "DELETE /api/v1/tokens/{name}": "admin",
+    "GET /api/v1/rain/gauges": "read",
+    "GET /api/v1/rain/gauges/{gauge}": "read",
+    "GET /api/v1/rain/gauges/{gauge}/series": "read",
+    "GET /api/v1/rain/gauges/{gauge}/coverage": "read",
+    "GET /api/v1/rain/sums": "read",
+    "GET /api/v1/rain/totals": "read",
+    "GET /api/v1/rain/maxima": "read",
+    "GET /api/v1/rain/products": "read",
+    "GET /api/v1/rain/products/{gauge}/{year}/{kind}": "read",
     "GET /health": None,
     "GET /metrics": "read",
 }
-_PATHS = {"name": "rain.total", "run_id": "run-1", "job": "rain_sums"}
+_PATHS = {
+    "name": "rain.total",
+    "run_id": "run-1",
+    "job": "rain_sums",
+    "gauge": "mse",
+    "year": "2026",
+    "kind": "sparse_npz",
+}
+_FROM = {"from": "2026-11-20T00:00:00Z"}
+_QUERIES = {
+    "/api/v1/rain/gauges/{gauge}/series": _FROM,
+    "/api/v1/rain/gauges/{gauge}/coverage": _FROM,
+    "/api/v1/rain/totals": _FROM,
+    "/api/v1/rain/maxima": _FROM,
+}
 _BODIES = {
     "/api/v1/jobs/{job}/runs": {"key": "matrix"},
     "/api/v1/annotations": {"target": "t", "kind": "note", "value": "x"},
@@ -80,7 +103,9 @@ def test_the_description_refers_to_nothing_that_is_missing(front) -> None:
 def test_a_route_lets_in_exactly_the_roles_it_names(front, route: str, role: str | None) -> None:
     method, path = route.split(" ")
     least = LEAST_SCOPE[route]
-    answer = front.client(role).request(method, path.format(**_PATHS), json=_BODIES.get(path))
+    answer = front.client(role).request(
+        method, path.format(**_PATHS), json=_BODIES.get(path), params=_QUERIES.get(path)
+    )
     if least is None or (role and SCOPES.index(role) >= SCOPES.index(least)):
         # The token to delete does not exist: refused for that, not for the role.
         assert answer.status_code in {200, 201, 202, 204} or (
@@ -94,6 +119,7 @@ def test_a_route_lets_in_exactly_the_roles_it_names(front, route: str, role: str
 def test_generated_requests_never_break_the_description(make_front) -> None:
     """Every check of schemathesis, on valid and on hostile requests of every operation."""
     front = make_front(
+        wings={"rain": {}},
         web={"requests_per_minute": 10**6, "writes_per_minute": 10**6,
              "failed_logins_per_minute": 10**6}
     )  # fmt: skip
