@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,9 @@ from sqlalchemy import insert
 
 from workspace_lib.clock import iso, to_us
 from workspace_lib.rain import frames, queries
+from workspace_lib.rain.calibrating import calibrate
+from workspace_lib.rain.calibration_files import load_calibrations
+from workspace_lib.rain.calibration_views import calibrations_frame
 from workspace_lib.rain.days import merge_rows, new_rows
 from workspace_lib.rain.settings import Gauge, load_network
 from workspace_lib.runs import ledger
@@ -42,6 +45,20 @@ SILENT = "Mse <b>&</b>"
 DAYS = 10
 SLOT = timedelta(minutes=15)
 SLOTS = 40
+
+
+CALIBRATIONS = [
+    {
+        "gauge": gauge,
+        "valid_from": "2020-01-01T00:00:00Z",
+        "mm_per_tip": 0.2,
+        "kind": "quadratic",
+        "coefficients": {"a": 0.0008, "b": 1.0761, "c": 0},
+        "x": "tips/min",
+        "source": {"certificate": "C <i>12</i>", "date": date(2020, 1, 1)},
+    }
+    for gauge in ("hydropolis", "mse", "triolet")
+]
 
 
 @dataclass(frozen=True)
@@ -73,9 +90,11 @@ def make_filled_site(root: Path, repository: Path, now: datetime, language: str 
         {"id": "triolet", "name": "Triolet", "folder": "T", "mm_per_tip": 0.2},
     ]
     (folder / "gauges.yml").write_text(yaml.safe_dump({"gauges": gauges}))
+    (folder / "calibrations.yml").write_text(yaml.safe_dump({"calibrations": CALIBRATIONS}))
     settings = load_settings("plant", root=root)
     with open_store(settings, create=True) as store:
         _rain(store, now)
+        calibrate(store, settings, now=now)
         last = _runs(settings, store, now)
         _scheduler(store, now)
     return Filled(settings, now, last)
@@ -162,11 +181,15 @@ def _publish(settings: Settings, store: Store, run_id: str, now: datetime) -> No
     gauges = load_network(settings).gauges
     until = queries.as_of(store, gauges)
     since = until - timedelta(days=DAYS)
-    series = queries.tips(store, gauges, since, until)
+    series = queries.calibrated(store, gauges, since, until)
+    in_force = load_calibrations(settings)
     found = {
         "rain.sums": frames.sums(series, until),
         "rain.totals": frames.totals(series, since, until),
         "rain.gauges": frames.gauges(store, gauges, until),
+        "rain.calibrations": calibrations_frame(gauges, in_force, until),
+        "rain.monthly": frames.monthly(series, since, until, settings.zone),
+        "rain.cumulative": frames.cumulative(series, since, until, settings.zone),
         "rain.completeness": frames.completeness(store, gauges, DAYS, until, settings.zone),
     }
     folder = RunFolders(settings.outputs_dir, run_id, 1).folder / "artefacts"

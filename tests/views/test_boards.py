@@ -15,7 +15,7 @@ from workspace_lib.errors import ParameterError
 from workspace_lib.runs.job_spec import JobSpec
 from workspace_lib.views import run_queries
 from workspace_lib.views.board import Board, Content, open_board
-from workspace_lib.views.boards import rain, rain_chart, runs
+from workspace_lib.views.boards import rain, rain_chart, rain_network, runs
 from workspace_lib.views.html import Html
 
 Filled = Any
@@ -43,6 +43,10 @@ PANELS = [
     ("rain", rain.sums, {}),
     ("rain", rain.status, {}),
     ("rain", rain.completeness, {}),
+    ("rain", rain_network.network_map, {}),
+    ("rain", rain_network.days_summed, {}),
+    ("rain", rain_network.months, {}),
+    ("rain", rain_network.calibrations, {}),
     ("runs", runs.cards, {"days": 7}),
     ("runs", runs.slots, {"days": 7, "length": 48}),
     ("runs", runs.failures, {"days": 7}),
@@ -93,6 +97,40 @@ def test_the_cards_of_rain(make_board) -> None:
     assert "2 / 3" in shown
     assert "the wettest gauge" in shown
     assert shown.count("ws-spark") == 2
+
+
+def test_a_sum_that_reaches_its_threshold_is_told_in_words(make_board) -> None:
+    shown = markup(rain.sums(make_board("rain")))
+    assert "10.0 mm and more in 72\u00a0h" in shown or "10 mm and more in 72\u00a0h" in shown
+    assert "ws-level ws-attention" in shown
+
+
+@pytest.mark.parametrize(
+    ("rain_mm", "state"),
+    [(None, None), (4.9, None), (5.0, "attention"), (19.9, "attention"), (20.0, "bad")],
+)
+def test_levels_are_reached_at_their_value(rain_mm: float | None, state: str | None) -> None:
+    assert rain.reached({"P24h": (5.0, 20.0)}, "P24h", rain_mm) == state
+
+
+def test_a_gauge_without_a_place_is_named_below_the_map(make_board) -> None:
+    assert "Without a place: Triolet." in markup(rain_network.network_map(make_board("rain")))
+
+
+def test_the_silent_gauge_is_marked_on_the_map(make_board) -> None:
+    assert "ws-ring ws-stale" in markup(rain_network.network_map(make_board("rain")))
+
+
+def test_the_calibration_in_force_says_formula_unit_and_certificate(make_board) -> None:
+    shown = markup(rain_network.calibrations(make_board("rain")))
+    assert "y = 0.0008 x² + 1.0761 x" in shown
+    assert "tips/min" in shown
+    assert "C &lt;i&gt;12&lt;/i&gt;" in shown
+
+
+def test_of_a_single_month_only_the_year_so_far_is_drawn(make_board) -> None:
+    shown = markup(rain_network.months(make_board("rain")))
+    assert "Year so far" in shown
 
 
 def test_a_window_nobody_measured_is_not_zero(make_board) -> None:

@@ -314,7 +314,7 @@ def _steps(
     since = until - timedelta(seconds=count * step_s)
     gauges: list[Gauge] = [g for g in load_network(board.settings).gauges if g.id == gauge_id]
     values: list[float | None] = []
-    for one in queries.tips(board.store, gauges, since, until).values():
+    for one in queries.calibrated(board.store, gauges, since, until).values():
         edges = to_us(since) + np.arange(count + 1, dtype=np.int64) * step_s * US
         depths = shown_depths(one, one.between(edges))
         missing = one.coverage.missing_share(edges[:-1], edges[1:])

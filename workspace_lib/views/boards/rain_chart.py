@@ -32,7 +32,7 @@ def chart(board: Board, *, days: int) -> Content:
     until = published.as_of
     since = until - timedelta(days=days)
     gauges = load_network(board.settings).gauges
-    series = queries.tips(board.store, gauges, since, until)
+    series = queries.calibrated(board.store, gauges, since, until)
     if not any(len(one.t_us) or len(one.coverage.start_us) for one in series.values()):
         return Content(empty(texts, texts("rain.none")))
     bin_s = bin_width_s(days * 86_400)
@@ -99,12 +99,12 @@ def _wettest(series: Mapping[str, TipSeries], most: int) -> list[TipSeries]:
 def _how(board: Board, series: Sequence[TipSeries], bin_s: int) -> Html:
     texts = board.texts
     published = board.published(TOTALS)
-    depths = sorted({one.mm_per_tip for one in series if one.mm_per_tip is not None})
-    per_tip = ", ".join(f"{texts.number(depth, 2)} mm" for depth in depths) or "–"
+    versions = sorted({version for one in series for version in one.calibration})
+    said = texts("rain.how.calibrated", versions=", ".join(versions) or "–")
     return how_computed(
         texts,
         {
-            texts("rain.how.formula"): texts("rain.raw_note", depth=per_tip),
+            texts("rain.how.formula"): said,
             texts("rain.how.bars"): texts("rain.how.bar", width=texts.duration(bin_s)),
             texts("rain.how.tips"): texts.number(sum(int(one.tips.sum()) for one in series)),
             texts("rain.how.until"): when(texts, published.as_of, board.now),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any, Final
 
 import numpy as np
 
-from workspace_lib.clock import localize, to_us
+from workspace_lib.clock import from_us, localize, to_us
 from workspace_lib.errors import PublishError
 from workspace_lib.rain import queries
 from workspace_lib.rain.analysis import TipSeries
@@ -25,12 +25,16 @@ from workspace_lib.views.boards.rain import (
     shown_depths,
     window_name,
 )
+from workspace_lib.views.boards.rain_chart import MOST_GAUGES
+from workspace_lib.views.charts import Row, Series, TimeChart, from_datetimes
 from workspace_lib.views.choices import choices
 from workspace_lib.views.html import join, tag
 from workspace_lib.views.maps import Place, site_map
 from workspace_lib.views.tables import Column, table
 
-CALIBRATIONS: Final = "rain.calibrations"
+CALIBRATIONS, MONTHLY, CUMULATIVE = "rain.calibrations", "rain.monthly", "rain.cumulative"
+#: Width of a month's bar [s]: that of the shortest.
+MONTH_S: Final = 28 * 86_400
 #: Windows of the map, and the one that is shown first.
 MAP_WINDOWS: Final = ("P1h", "P24h", "P72h")
 SHOWN_FIRST: Final = 1
@@ -110,7 +114,7 @@ def days_summed(board: Board, *, days: int = 400) -> Content:
         localize(datetime.combine(first + timedelta(days=n), time()), zone)
         for n in range((last - first).days + 1)
     ]
-    series = queries.tips(board.store, network, midnights[0], published.as_of)
+    series = queries.calibrated(board.store, network, midnights[0], published.as_of)
     edges = np.array([to_us(m) for m in midnights] + [to_us(published.as_of)], dtype=np.int64)
     edges[-1] = max(edges[-1], edges[-2] + 1)  # at midnight the last day has not begun
     rows = [_daily(one, edges) for one in series.values()]
@@ -135,6 +139,55 @@ def _daily(one: TipSeries, edges_us: np.ndarray[Any, np.dtype[np.int64]]) -> Dai
     return Daily(one.name, values, [float(1 - share) for share in missing])
 
 
+def months(board: Board) -> Content:
+    """Return what fell in each month, and the sum of the year so far."""
+    texts, zone = board.texts, board.settings.zone
+    by_month, by_day = board.published(MONTHLY), board.published(CUMULATIVE)
+    rows = rows_of(by_month)
+    if not rows:
+        return Content(empty(texts, texts("rain.none")))
+    names = _wettest_names(rows)
+    bars, lines = [], []
+    for colour, name in enumerate(names, start=1):
+        mine = [row for row in rows if row["name"] == name]
+        starts = [localize(datetime.fromisoformat(f"{row['month']}-01"), zone) for row in mine]
+        depths = np.array([_known(row) for row in mine])
+        bars.append(Series(name, from_datetimes(starts), depths, "bar", colour, MONTH_S))
+        days = [row for row in rows_of(by_day) if row["name"] == name]
+        so_far = np.array([_known(row) for row in days])
+        ends = from_datetimes([row["at"] for row in days])
+        lines.append(Series(name, ends, so_far, "line", colour))
+    first = min(series.times[0] for series in bars)
+    last = max(series.times[-1] for series in bars) + MONTH_S * 1_000_000
+    of_months = Row(texts("rain.months.sum"), "mm", bars, height=140, digits=0)
+    of_year = Row(texts("rain.months.year"), "mm", lines, height=140, digits=0, labels=True)
+    months_known = {row["month"] for row in rows}
+    chart = TimeChart(
+        "rain-months",
+        texts("rain.months"),
+        from_us(int(first)),
+        from_us(int(last)),
+        # Of a single month the year so far says as much.
+        (of_months, of_year) if len(months_known) > 1 else (of_year,),
+    )
+    return Content(chart.to_html(texts), stale=by_month.stale)
+
+
+def _known(row: Mapping[str, Any]) -> float:
+    """Return the depth of a row, NaN where nothing of its time was measured."""
+    unknown = row["rain_mm"] is None or row["missing_share"] >= 1
+    return np.nan if unknown else float(row["rain_mm"])
+
+
+def _wettest_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    totals: dict[str, float] = {}
+    for row in rows:
+        totals[row["name"]] = totals.get(row["name"], 0.0) + (row["rain_mm"] or 0.0)
+    if len(totals) <= MOST_GAUGES:
+        return list(totals)
+    return sorted(totals, key=lambda name: -totals[name])[:MOST_GAUGES]
+
+
 def calibrations(board: Board) -> Content:
     """Return the calibration in force of each gauge, with its certificate and its version."""
     texts = board.texts
@@ -142,11 +195,16 @@ def calibrations(board: Board) -> Content:
         published = board.published(CALIBRATIONS)
     except PublishError:
         return Content(empty(texts, texts("rain.calibration.none")))
+
+    def since(row: Mapping[str, Any]) -> str:
+        return texts.date(row["valid_from"])
+
     columns = [
         Column("name", texts("rain.gauge")),
+        Column("mm_per_tip", texts("rain.calibration.tip"), "mm", 3),
         Column("formula", texts("rain.calibration.formula")),
         Column("x", texts("rain.calibration.x")),
-        Column("valid_from", texts("rain.calibration.from")),
+        Column("valid_from", texts("rain.calibration.from"), show=since, nowrap=True),
         Column("source", texts("rain.calibration.source")),
         Column("version", texts("rain.calibration.version")),
     ]

@@ -54,8 +54,13 @@ EN = {
     "rain.between.about": "Whole days in the site's time, both included. What was not measured is "
     "not in a total; the share says how much that is.",
     "rain.between.largest": "Wettest day",
+    "rain.months": "Months and years",
+    "rain.months.about": "What fell in each month, and since each year began.",
+    "rain.months.sum": "Month",
+    "rain.months.year": "Year so far",
     "rain.calibrations": "Calibration in force",
     "rain.calibrations.about": "How tips become millimetres, by which certificate, since when.",
+    "rain.calibration.tip": "Tip",
     "rain.calibration.formula": "Formula",
     "rain.calibration.x": "x",
     "rain.calibration.from": "Since",
@@ -67,7 +72,7 @@ EN = {
     "rain.how.bar": "sum of {width}, in (t − width, t]",
     "rain.how.tips": "Tips counted",
     "rain.how.until": "Up to",
-    "rain.raw_note": "tips × nominal depth of a tip ({depth}), not calibrated",
+    "rain.how.calibrated": "tips × depth of a tip, corrected by the rate; calibration {versions}",
 }
 
 FR = {
@@ -124,9 +129,14 @@ FR = {
     "rain.between.about": "Jours entiers à l'heure du site, bornes comprises. Ce qui n'a pas été "
     "mesuré n'est pas compté ; la part mesurée le dit.",
     "rain.between.largest": "Jour le plus arrosé",
+    "rain.months": "Mois et années",
+    "rain.months.about": "Ce qui est tombé chaque mois, et depuis le début de chaque année.",
+    "rain.months.sum": "Mois",
+    "rain.months.year": "Depuis janvier",
     "rain.calibrations": "Étalonnage en vigueur",
     "rain.calibrations.about": "Comment les basculements deviennent des millimètres, selon quel "
     "certificat et depuis quand.",
+    "rain.calibration.tip": "Basculement",
     "rain.calibration.formula": "Formule",
     "rain.calibration.x": "x",
     "rain.calibration.from": "Depuis",
@@ -138,5 +148,6 @@ FR = {
     "rain.how.bar": "somme de {width}, dans (t − largeur, t]",
     "rain.how.tips": "Basculements comptés",
     "rain.how.until": "Jusqu'à",
-    "rain.raw_note": "basculements × hauteur nominale d'un basculement ({depth}), sans étalonnage",
+    "rain.how.calibrated": "basculements × hauteur d'un basculement, corrigés selon l'intensité ; "
+    "étalonnage {versions}",
 }
