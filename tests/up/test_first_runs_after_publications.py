@@ -98,3 +98,14 @@ def test_jobs_that_go_first_go_first_and_need_not_succeed(run_all: Any) -> None:
     )
     assert done.index("copy") < done.index("a_capture")
     assert outcome.succeeded
+
+
+def test_what_follows_those_that_go_first_goes_first_too(run_all: Any) -> None:
+    done, outcome = run_all(
+        job("a_products", after=("sums",)),
+        job("b_check", after=("a_products",)),
+        job("capture"),
+        job("sums", on="capture"),
+    )
+    assert done == ["capture", "sums", "a_products", "b_check"]
+    assert outcome.succeeded

@@ -82,7 +82,8 @@ def run_jobs(
 
     The scheduler's own step makes the followers due, so that it finds nothing left to do for these
     slots when it is started afterwards. Jobs that run after publications come when the others have
-    made them, and once in any case.
+    made them, and once in any case. What a job comes `after` goes first, also if it is still to
+    follow another.
     """
     outcome = Outcome(problems=[str(problem) for problem in jobset.problems])
     owner = owner_id("up", os.getpid())
@@ -115,9 +116,11 @@ def run_jobs(
             else:
                 outcome.problems.append(f"{job} was not made due after its forerunner.")
             del followers[job, slot]
-        for run_id in sorted(waiting | active):
-            run = get_run(store, run_id)
-            assert run is not None
+        living = [run for run_id in sorted(waiting | active) if (run := get_run(store, run_id))]
+        # With those that have just ended, whose followers are not made due yet.
+        to_come = _to_come(jobset, {run.job for run in living}, followers)
+        for run in living:
+            run_id = run.id
             if run.ended:
                 waiting.discard(run_id)
                 active.discard(run_id)
@@ -131,6 +134,7 @@ def run_jobs(
             if (
                 run.state == "due"
                 and run.not_before <= now
+                and to_come.isdisjoint(run.spec.get("after", ()))
                 and free_places(executor, settings, store) > 0
                 and can_start(executor, run.job, run.spec)
             ):
@@ -217,6 +221,14 @@ class Display:
     def _write(self, line: str) -> None:
         self._stream.write(line + "\n")
         self._stream.flush()
+
+
+def _to_come(
+    jobset: JobSet, living: set[str], followers: Mapping[tuple[str, str], float]
+) -> set[str]:
+    """Return the jobs of which a run goes on or is to come, if all goes well."""
+    begun = living | {name for name, _ in followers}
+    return begun.union(*(_chain(jobset, name) for name in begun))
 
 
 def _after_publications(
