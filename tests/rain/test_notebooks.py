@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from workspace_lib import simulators
 from workspace_lib.cli import main
-from workspace_lib.rain.simulator import NAME, SECRET, RainSimulator, simulator_of
+from workspace_lib.rain.simulator import NAME, SECRET, GaugeTruth, RainSimulator, simulator_of
 from workspace_lib.settings import Settings, load_settings
 from workspace_lib.store.migrate import open_store
 from workspace_lib.store.publications import load_published
@@ -33,10 +34,11 @@ def demo(
     source = repository / "parameters" / "demo"
     content = yaml.safe_load((source / "site.yml").read_text(encoding="utf-8"))
     settings = make_site({key: content[key] for key in ("timezone", "sources", "wings")})
-    shutil.copy(source / "gauges.yml", settings.site_dir)
-    for job in ("rain_capture", "rain_sums"):
-        shutil.copy(source / "jobs" / f"{job}.yml", settings.site_dir / "jobs")
-        notebook = repository / "notebooks" / "jobs" / f"{job}.ipynb"
+    for name in ("gauges.yml", "calibrations.yml"):
+        shutil.copy(source / name, settings.site_dir)
+    for job in (source / "jobs").glob("rain_*.yml"):
+        shutil.copy(job, settings.site_dir / "jobs")
+        notebook = repository / "notebooks" / "jobs" / f"{job.stem}.ipynb"
         shutil.copy(notebook, settings.notebooks_dir / "jobs")
     monkeypatch.setenv("WORKSPACE_ROOT", str(settings.root))
     open_store(settings, create=True).close()
@@ -65,15 +67,34 @@ def published(settings: Settings, name: str) -> Any:
         return found, found.data
 
 
-def test_capture_and_sums_publish_what_was_delivered(
+def depths(truth: GaugeTruth) -> np.ndarray:
+    """What the demo's calibration makes of each row [mm], computed here once more."""
+    pause = np.diff(truth.stamps, prepend=0)
+    seconds = np.where((pause >= 30) & (pause <= 90), pause, 60)
+    x = truth.tips * 60 / seconds
+    return 0.2 * (0.0008 * x**2 + 1.0761 * x) * seconds / 60
+
+
+def test_the_chain_publishes_what_was_delivered_and_calibrated(
     demo: Settings, simulator: RainSimulator
 ) -> None:
+    assert run(demo, "rain_copy") == 0
     assert run(demo, "rain_capture") == 0
     truth = simulator.truth()
     _, report = published(demo, "rain.capture")
     # The newest files may still be growing; they wait for the next run.
-    assert report["fetched"] + report["waiting"] == truth.files
+    _, copied = published(demo, "rain.copy")
+    taken = sum(one["fetched"] + one["waiting"] for one in (copied, report))
+    assert taken == truth.files
     assert report["rows"] > 0.9 * sum(len(gauge.stamps) for gauge in truth.gauges.values())
+    assert run(demo, "rain_calibration") == 0
+    _, calibrated = published(demo, "rain.calibration")
+    assert calibrated["days"] == 3 * (DAYS + 1)
+    assert (calibrated["trouble"], calibrated["new_records"]) == ("", 3)
+    _, table = published(demo, "rain.calibrations")
+    assert set(table["formula"]) == {"y = 0.0008 x² + 1.0761 x"}
+    assert set(table["x"]) == {"tips/min"}
+    assert published(demo, "rain.calibration_curves")[0].kind == "figure"
     assert run(demo, "rain_sums", "--set", "days=3") == 0
     found, sums = published(demo, "rain.sums")
     assert found.unit["rain_mm"] == "mm"
@@ -84,7 +105,7 @@ def test_capture_and_sums_publish_what_was_delivered(
         row = sums[(sums["gauge"] == gauge) & (sums["window"] == "P24h")].iloc[0]
         inside = (expected.stamps > until - 86_400) & (expected.stamps <= until)
         assert row["tips"] == expected.tips[inside].sum()
-        assert row["rain_mm"] == pytest.approx(row["tips"] * 0.2)
+        assert row["rain_mm"] == pytest.approx(depths(expected)[inside].sum())
     _, totals = published(demo, "rain.totals")
     captured = {gauge: truth.gauges[gauge].stamps <= until for gauge in truth.gauges}
     assert totals.set_index("gauge")["tips"].to_dict() == {
@@ -107,7 +128,9 @@ def test_the_real_files_go_through_the_same_jobs(demo: Settings, real_data: Path
     pytest.importorskip("pyftpdlib")
     server = MemoryFtp("gauges")
     for path in sorted((real_data / "rain/hsm").glob("*.txt")):
-        server.tree.put(f"Hydropolis/{path.name}", path.read_bytes(), 1_677_630_000)
+        server.tree.put(
+            f"divers/copiePluvio/Hydropolis/{path.name}", path.read_bytes(), 1_677_630_000
+        )
     endpoint = server.start()
     try:
         password = endpoint.pop("password")
@@ -115,6 +138,7 @@ def test_the_real_files_go_through_the_same_jobs(demo: Settings, real_data: Path
         assert run(demo, "rain_capture") == 0
     finally:
         server.stop()
+    assert run(demo, "rain_calibration") == 0
     assert run(demo, "rain_sums") == 0
     _, report = published(demo, "rain.capture")
     assert (report["fetched"], report["rows"]) == (2, 10)
@@ -145,11 +169,15 @@ def test_a_source_that_does_not_answer_fails_the_run_by_its_cause(
     assert (last["state"], last["cause"]) == ("failed", "source_unavailable")
 
 
+def test_calibrating_nothing_is_no_fault_and_shows_what_is_in_force(demo: Settings) -> None:
+    assert run(demo, "rain_calibration", "--set", "rebuild=true") == 0
+    assert published(demo, "rain.calibration")[1]["days"] == 0
+    assert len(published(demo, "rain.calibrations")[1]) == 3
+
+
 def test_sums_without_data_say_what_to_do(
     demo: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = demo.site_dir / "jobs" / "rain_sums.yml"
-    assert "rain_capture" in job.read_text(encoding="utf-8")
     assert run(demo, "rain_sums") == 1
     out = "".join(capsys.readouterr())
     assert "no rain data" in out
