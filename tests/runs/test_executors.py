@@ -1,4 +1,4 @@
-"""One contract for every executor: on this machine, and on dask with two workers of its own."""
+"""One contract for every executor: on this machine, cold and warm, and on two workers of dask."""
 
 from __future__ import annotations
 
@@ -198,17 +198,21 @@ def _make_site(root: Path, **site: Any) -> Settings:
     return load_settings("testsite", root=root)
 
 
-@pytest.fixture(scope="module", params=["local", "dask"])
+@pytest.fixture(scope="module", params=["local", "warm", "dask"])
 def floor(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Floor]:
     """Each executor in turn; the one of dask has a store on PostgreSQL and two workers."""
     root = tmp_path_factory.mktemp("root")
     with contextlib.ExitStack() as stack:
-        if request.param == "local":
+        if request.param != "dask":
             settings = _make_site(root, **SITE)
             store = stack.enter_context(open_store(settings, create=True))
-            yield Floor(settings, store, open_executor(settings))
+            local = LocalExecutor(settings, keep_warm=request.param == "warm")
+            if request.param == "warm":
+                _wait_until(lambda: local.warm_parent, "runs can be forked")
+            yield Floor(settings, store, local)
+            local.close()
             LocalExecutor(settings).stop()
             return
         server = request.getfixturevalue("postgres_server")
@@ -294,6 +298,9 @@ def test_a_run_tells_on_which_machine_and_for_which_worker_it_ran(
     assert host["name"] == socket.gethostname()
     workers = {None} if floor.cluster is None else {"one", "two"}
     assert host["worker"] in workers
+    if isinstance(floor.executor, LocalExecutor):
+        forked = floor.executor.warm_parent is not None
+        assert attempt.provenance["start"] == ("warm" if forked else "cold")
 
 
 def test_cancelling_in_the_ledger_ends_the_notebook_itself(floor: Floor) -> None:

@@ -72,7 +72,8 @@ def living_owners(
     found = {}
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()
+            # That of a forked one ends with the room it did not need.
+            words = [word for word in process.cmdline() if word]
             module = next((word for word in words if word in modules), None)
             if module is None or process.status() == psutil.STATUS_ZOMBIE:
                 continue
