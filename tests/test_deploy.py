@@ -24,7 +24,9 @@ from pydantic import BaseModel
 from workspace_lib.cli import build_parser
 from workspace_lib.settings import Settings, load_settings
 
-UNITS = ("workspace-scheduler", "workspace-dashboards", "workspace-web")
+#: Those that tell systemd that they live, and the one of dask, which cannot.
+WATCHED = ("workspace-scheduler", "workspace-dashboards", "workspace-web")
+UNITS = (*WATCHED, "workspace-worker")
 PROGRAM = "/opt/field-workspace/.venv/bin/workspace"
 # No settings: read by load_settings itself before there are any, or demanded by tests.
 NOT_IN_THE_CLASSES = {"WORKSPACE_ROOT"}
@@ -70,7 +72,7 @@ def compose(repository: Path) -> dict[str, Any]:
     return yaml.safe_load((repository / "compose.yaml").read_text())
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", WATCHED)
 def test_a_unit_restarts_on_failure_and_has_a_watchdog(name: str) -> None:
     service = unit(name)["Service"]
     assert service["Restart"] == "on-failure"
@@ -87,8 +89,9 @@ def test_a_unit_calls_commands_that_exist(name: str) -> None:
     assert [c for c in commands if not parses(shlex.split(c)[1:])] == []
 
 
-def test_stopping_the_scheduler_leaves_runs_alone() -> None:
-    service = unit("workspace-scheduler")["Service"]
+@pytest.mark.parametrize("name", ["workspace-scheduler", "workspace-worker"])
+def test_stopping_what_starts_runs_leaves_them_alone(name: str) -> None:
+    service = unit(name)["Service"]
     assert service["KillMode"] == "process"
     # A private /tmp is removed with the unit, under the feet of the runs that go on.
     assert "PrivateTmp" not in service
@@ -353,7 +356,7 @@ def next_message(systemd: socket.socket, process: subprocess.Popen[bytes]) -> st
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no UNIX sockets here")
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", WATCHED)
 def test_a_units_service_says_ready_and_alive_and_ends_when_told(
     name: str, settings: Settings, store: object, tmp_path: Path
 ) -> None:

@@ -40,6 +40,19 @@ def _register_scheduler(subparsers: Any) -> None:
     tick.set_defaults(handler=_tick)
     schedule = subparsers.add_parser("schedule", help="run the scheduler until it is stopped")
     schedule.set_defaults(handler=_schedule)
+    worker = subparsers.add_parser(
+        "worker", help="take runs on this machine for a scheduler elsewhere (executor dask)"
+    )
+    worker.add_argument("--places", type=int, default=2, metavar="N", help="runs at once")
+    worker.add_argument(
+        "--device",
+        dest="devices",
+        metavar="ID",
+        action="append",
+        default=[],
+        help="a device that only this machine has, such as line:COM1 (may be repeated)",
+    )
+    worker.set_defaults(handler=_worker)
 
 
 def _register_run(subparsers: Any) -> None:
@@ -183,6 +196,21 @@ def _schedule(arguments: argparse.Namespace) -> int:
         executor = open_executor(settings, keep_warm=True)
         Scheduler(settings, store, executor, services).run(stop)
     return 0
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    import os
+    import subprocess
+
+    from workspace_lib.runs.executors.worker_program import worker_command, worker_environment
+    from workspace_lib.settings import load_settings
+
+    settings = load_settings(arguments.site)
+    command = worker_command(settings, arguments.places, arguments.devices)
+    environment = worker_environment(settings)
+    if os.name == "nt":
+        return subprocess.call(command, env=environment)
+    os.execve(command[0], command, environment)
 
 
 def _run(arguments: argparse.Namespace) -> int:

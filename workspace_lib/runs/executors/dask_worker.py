@@ -70,4 +70,4 @@ def _host() -> tuple[Settings, LocalExecutor]:
         for name in _OF_THE_NANNY:
             os.environ.pop(name, None)
     settings = load_settings()
-    return settings, LocalExecutor(settings, {WORKER_MARK: str(worker.name)})
+    return settings, LocalExecutor(settings, {WORKER_MARK: str(worker.name)}, keep_warm=True)
