@@ -112,6 +112,7 @@ def living(processes: list[psutil.Process]) -> list[str]:
 def test_once_runs_every_job_and_ends_with_0(once: Once) -> None:
     assert once.returncode == 0, once.said
     assert "✓ rain_capture succeeded" in once.said
+    assert "✓ rain_calibration succeeded" in once.said
     assert "✓ rain_sums succeeded" in once.said
 
 
@@ -124,7 +125,8 @@ def test_once_prints_what_was_captured_and_published(
     files, rows = (int(number.replace(",", "")) for number in captured.groups())
     assert files > 7000
     assert rows > 35_000
-    assert "rain.sums" in once.said.split("Published:")[1]
+    published = once.said.split("Published:")[1]
+    assert {"rain.calibrations", "rain.sums"} <= set(re.findall(r"[\w.]+", published))
 
 
 @pytest.mark.timeout(400)
