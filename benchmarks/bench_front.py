@@ -278,7 +278,7 @@ def processor_s(process: psutil.Process) -> float:
 def is_kernel(process: psutil.Process) -> bool:
     """Return whether a process is a notebook's kernel."""
     try:
-        return any("ipykernel" in word for word in process.cmdline())
+        return any("ipykernel" in word for word in [process.name(), *process.cmdline()])
     except psutil.Error:
         return False
 

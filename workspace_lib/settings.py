@@ -124,6 +124,11 @@ class DashboardsSettings(Section):
     )
     max_kernels: int = Field(12, ge=1, description="Live viewers at once; more see a busy page.")
     cull_idle_s: int = Field(300, ge=30, description="A viewer's kernel is ended when idle.")
+    warm_kernels: bool = Field(
+        True,
+        description="Viewers' kernels are forked from a process that has loaded what they need "
+        "(Linux; elsewhere each starts by itself).",
+    )
 
 
 class WebSettings(Section):

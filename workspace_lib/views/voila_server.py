@@ -35,6 +35,7 @@ from workspace_lib.files import atomic_write
 from workspace_lib.runs.processes import end_descendants
 from workspace_lib.settings import Settings
 from workspace_lib.views.access import address, kernel_environment
+from workspace_lib.views.kernels import DashboardKernelManager, WarmKernels
 from workspace_lib.views.site import Site
 from workspace_lib.views.texts import Texts
 from workspace_lib.views.voila_pages import (
@@ -106,6 +107,9 @@ def serve(
     app = DashboardServer(config=_config(settings, folder, token, port))
     app.workspace_settings = settings
     app.announce, app.listening = announce, listening
+    if settings.dashboards.warm_kernels:
+        app.warm = DashboardKernelManager.warm = WarmKernels(folder)
+        app.warm.start()
     app.initialize([])
     app.start()
 
@@ -119,6 +123,7 @@ class DashboardServer(Voila):  # type: ignore[misc]
     workspace_patience: int = CELL_TIMEOUT_S // 10 + 3
     announce: Path | None = None
     listening: Callable[[str], None]
+    warm: WarmKernels | None = None
 
     def init_settings(self) -> dict[str, Any]:
         """Return the web application's settings, with ours added."""
@@ -213,6 +218,8 @@ class DashboardServer(Voila):  # type: ignore[misc]
 
     def stop(self) -> None:
         """End all kernels, also one that is only starting, then remove their folder."""
+        if self.warm is not None:
+            self.warm.stop()
         for _ in range(STOP_TRIES):
             try:
                 run_sync(self.kernel_manager.shutdown_all)()
@@ -269,6 +276,9 @@ def _config(settings: Settings, folder: Path, token: str, port: int | None) -> C
     config.VoilaConfiguration.strip_sources = True
     config.VoilaConfiguration.extension_denylist = ["@jupyterlab/scheduler"]
     config.VoilaExecutor.timeout = CELL_TIMEOUT_S
+    config.MappingKernelManager.kernel_manager_class = (
+        "workspace_lib.views.kernels.DashboardKernelManager"
+    )
     config.MappingKernelManager.cull_idle_timeout = dashboards.cull_idle_s
     config.MappingKernelManager.cull_interval = min(30, dashboards.cull_idle_s)
     # The page says that its session ended; without this a wall screen would keep a kernel for ever.

@@ -1,0 +1,257 @@
+"""Kernels of live dashboards: forked from a parent that has loaded everything, where that works.
+
+`WarmKernels` keeps the parent (`workspace_lib.views.kernel_parent`); `DashboardKernelManager` asks
+it for each kernel and starts one the ordinary way where there is no parent, or it has doubts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
+from traitlets import DottedObjectName, Type
+
+from workspace_lib.views.kernel_parent import LONGEST_ORDER
+
+log = logging.getLogger(__name__)
+
+#: The parent answers within this, or is given up [s]; it loads for a few seconds first.
+_PATIENCE_S = 30.0
+#: After so many failures without a success between them it is not started anew.
+_MOST_FAILURES = 3
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+#: What a kernel tells everybody follows its answer at once, unless we were not connected yet [s].
+_HEARD_WITHIN_S = 0.2
+_LOOK_S = 0.5
+#: Sockets that the kernel has not made yet are tried again after this [ms]; else it is 100.
+_CONNECT_AGAIN_MS = 5
+
+
+class WarmKernels:
+    """Keeps the parent of the kernels; every failure means that kernels start by themselves.
+
+    Parameters
+    ----------
+    folder : Path
+        The dashboards' notebooks; the parent loads what they import.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        #: The parent that is asked is the last; those before it wait for their kernels to end.
+        self._failures = 0
+        self._parents: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+    @property
+    def parents(self) -> list[int]:
+        """The processes of the parents, the one that is asked last."""
+        return [process.pid for process, _ in self._parents]
+
+    def start(self) -> None:
+        """Start the parent, which loads while the first readers are still on their way."""
+        if not can_fork():
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(_PATIENCE_S)
+        with theirs:
+            words = ["-m", "workspace_lib.views.kernel_parent", str(theirs.fileno())]
+            process = subprocess.Popen(
+                [sys.executable, *words, str(self._folder)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **_ONE_THREAD},
+            )
+        self._parents.append((process, ours))
+
+    def fork(self, arguments: list[str], environment: dict[str, str], cwd: str) -> int | None:
+        """Return the process of a new kernel, or None if it has to start by itself."""
+        with self._lock:
+            if not self._parents:
+                return None
+            channel = self._parents[-1][1]
+            order = {"arguments": arguments, "environment": environment, "cwd": cwd}
+            try:
+                channel.send(json.dumps(order).encode())
+                said = json.loads(channel.recv(LONGEST_ORDER) or b"{}")
+            except (OSError, ValueError) as error:
+                said = {"error": str(error)}
+            if "pid" in said:
+                self._failures = 0
+                return int(said["pid"])
+            changed = bool(said.get("changed"))
+            if not changed:
+                self._failures += 1
+                self._end(*self._parents.pop())
+            self._parents = [one for one in self._parents if one[0].poll() is None]
+            why = "the package was changed" if changed else str(said.get("error", "it ended"))
+            if self._failures < _MOST_FAILURES:
+                log.info("The parent of the kernels is started anew: %s", why)
+                self.start()
+            else:
+                log.warning("Kernels start by themselves from now on, their parent failed: %s", why)
+            return None
+
+    def stop(self) -> None:
+        """End the parents; their kernels end with them."""
+        with self._lock:
+            while self._parents:
+                self._end(*self._parents.pop())
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        channel.close()
+        process.kill()
+        process.wait()
+
+
+class ForkedProcess:
+    """A kernel that is no child of this process, with what Jupyter needs of a `Popen`."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._end = os.pidfd_open(pid)
+        self._ends = select.poll()
+        self._ends.register(self._end, select.POLLIN)
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return 0 once it has ended, whatever its exit code was, None while it lives."""
+        if self.returncode is None and self._ends.poll(0):
+            self.returncode = 0
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended."""
+        if self.returncode is None:
+            if not self._ends.poll(None if timeout is None else timeout * 1000):
+                raise subprocess.TimeoutExpired(f"kernel {self.pid}", timeout or 0.0)
+            self.returncode = 0
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._end, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
+
+    def __del__(self) -> None:
+        os.close(self._end)
+
+
+class WarmProvisioner(LocalProvisioner):
+    """Launches a kernel: by a fork where possible."""
+
+    warm: WarmKernels | None = None
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Launch a kernel with this command line."""
+        pid = None
+        if self.warm is not None and cmd[1:3] == ["-m", "ipykernel_launcher"]:
+            environment = dict(kwargs.get("env") or os.environ)
+            cwd = str(kwargs.get("cwd") or Path.cwd())
+            pid = await asyncio.to_thread(self.warm.fork, cmd[3:], environment, cwd)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process: Any = ForkedProcess(pid)
+                self.pid = self.pgid = pid
+                self.cwd = kwargs.get("cwd")
+                return self.connection_info
+        return await super().launch_kernel(cmd, **kwargs)
+
+    async def wait(self) -> int | None:
+        """Wait for its end without looking again and again."""
+        process, self.process = self.process, None
+        return 0 if process is None else int(await asyncio.to_thread(process.wait))
+
+
+class DashboardKernelClient(AsyncKernelClient):
+    """Talks to a kernel; waits for answers instead of fixed times."""
+
+    def start_channels(self, *args: Any, **kwargs: Any) -> None:
+        """Open the channels."""
+        self.context.setsockopt(zmq.RECONNECT_IVL, _CONNECT_AGAIN_MS)
+        super().start_channels(*args, **kwargs)
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Wait until the kernel answers, and what it tells everybody arrives here too.
+
+        Raises
+        ------
+        RuntimeError
+            If it died, or does not answer within ``timeout`` [s].
+        """
+        end = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            asked = self.kernel_info()
+            while (reply := await _next(self.shell_channel, asked, _LOOK_S)) is None:
+                if not await self.is_alive():
+                    raise RuntimeError("The kernel died before it answered.")
+                if time.monotonic() > end:
+                    raise RuntimeError(f"The kernel did not answer within {timeout:g} s.")
+            self._handle_kernel_info_reply(reply)
+            while told := await _next(self.iopub_channel, asked, _HEARD_WITHIN_S):
+                if told["content"].get("execution_state") == "idle":
+                    return
+
+
+class DashboardKernelManager(ServerKernelManager):
+    """One kernel of the dashboards' server."""
+
+    client_class = DottedObjectName("workspace_lib.views.kernels.DashboardKernelClient")
+    client_factory = Type(DashboardKernelClient, klass="jupyter_client.KernelClient")
+    #: Set by the server for all of them.
+    warm: WarmKernels | None = None
+
+    async def _async_pre_start_kernel(self, **kwargs: Any) -> tuple[list[str], dict[str, Any]]:
+        if self.provisioner is None and self.warm is not None:
+            self.kernel_id = self.kernel_id or kwargs.get("kernel_id", "")
+            self.provisioner = WarmProvisioner(
+                kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self
+            )
+            self.provisioner.warm = self.warm
+        prepared: tuple[list[str], dict[str, Any]] = await super()._async_pre_start_kernel(**kwargs)
+        return prepared
+
+
+def can_fork() -> bool:
+    """Return whether this system can fork a process safely and watch it."""
+    return sys.platform == "linux" and hasattr(os, "pidfd_open") and hasattr(os, "fork")
+
+
+async def _next(channel: Any, asked: str, wait_s: float) -> dict[str, Any] | None:
+    """Return the next message that belongs to a request; None if there is none in time."""
+    end = time.monotonic() + wait_s
+    while (left := end - time.monotonic()) > 0:
+        with contextlib.suppress(Empty):
+            message: dict[str, Any] = await channel.get_msg(timeout=left)
+            if message["parent_header"].get("msg_id") == asked:
+                return message
+    return None
