@@ -20,6 +20,7 @@ from typing import Any, Literal
 from workspace_lib.clock import iso
 from workspace_lib.errors import FormatError
 from workspace_lib.files import sha256_file
+from workspace_lib.settings import Settings
 
 Severity = Literal["info", "warning", "error"]
 SNIFF_BYTES = 64 * 1024
@@ -61,7 +62,8 @@ class Reader:
     """A file format the workspace knows.
 
     ``sniff(name, head)`` judges by the file's name and its first 64 KiB; ``read(path)`` returns a
-    `Record`; ``describe(record)`` gives the keys that ``workspace inspect`` adds for this kind.
+    `Record`; ``describe(record)`` gives the keys that ``workspace inspect`` adds for this kind, and
+    ``at_site(record, path, settings)`` those that a site knows better.
     """
 
     kind: str
@@ -70,6 +72,7 @@ class Reader:
     sniff: Callable[[str, bytes], bool]
     read: Callable[[Path], Record]
     describe: Callable[[Record], Mapping[str, Any]] = lambda record: {}
+    at_site: Callable[[Record, Path, Settings], Mapping[str, Any]] = lambda record, path, site: {}
 
 
 _registry: dict[str, Reader] = {}
@@ -121,8 +124,12 @@ def find_reader(path: Path) -> Reader:
     )
 
 
-def inspect(path: Path, reader: Reader | None = None) -> dict[str, Any]:
+def inspect(
+    path: Path, reader: Reader | None = None, settings: Settings | None = None
+) -> dict[str, Any]:
     """Return the envelope that ``workspace inspect --json`` prints: the same keys for all kinds.
+
+    With ``settings`` the site is asked for what the file itself does not say.
 
     Raises
     ------
@@ -146,6 +153,8 @@ def inspect(path: Path, reader: Reader | None = None) -> dict[str, Any]:
         "issues": [issue.to_dict() for issue in record.issues],
     }
     envelope.update(chosen.describe(record))
+    if settings is not None:
+        envelope.update(chosen.at_site(record, path, settings))
     return envelope
 
 

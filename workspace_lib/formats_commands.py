@@ -20,8 +20,9 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "inspect",
         help="say what a file is and what is in it",
-        description="Say what a file is and what is in it. Exit code 0: read (even with issues), "
-        "1: of no known format, 2: of a known format but unreadable.",
+        description="Say what a file is and what is in it. With --site, the site is asked for what "
+        "the file does not say (whose it is, what a tip means). Exit code 0: read (even with "
+        "issues), 1: of no known format, 2: of a known format but unreadable.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the file to look at")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -31,8 +32,10 @@ def register(subparsers: Any) -> None:
 def inspect_file(arguments: argparse.Namespace) -> int:
     """Print the envelope of ``arguments.file`` as text or as JSON; returns the exit code."""
     from workspace_lib import formats
+    from workspace_lib.settings import load_settings
 
     path: Path = arguments.file
+    settings = load_settings(arguments.site) if arguments.site else None
     try:
         reader = formats.find_reader(path)
     except FormatError as error:
@@ -40,7 +43,7 @@ def inspect_file(arguments: argparse.Namespace) -> int:
     except OSError as error:
         return _fail(_unreadable(path, error), UNREADABLE)
     try:
-        envelope = _without_nan(formats.inspect(path, reader))
+        envelope = _without_nan(formats.inspect(path, reader, settings))
     except FormatError as error:
         return _fail(error, UNREADABLE)
     except OSError as error:

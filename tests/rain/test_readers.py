@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workspace_lib import formats
 from workspace_lib.errors import FormatError
 from workspace_lib.rain import grammar
 from workspace_lib.rain.readers import (
@@ -19,6 +21,7 @@ from workspace_lib.rain.readers import (
     read_a0,
     sniff_a0,
 )
+from workspace_lib.settings import Settings
 
 GOOD = b"ARCHIEST, 1677629040, 0, 0, 12.226\n"
 NAME = "Hydropol_010323_000400.txt"
@@ -232,3 +235,38 @@ def test_the_two_real_files_are_read_whole(real_data: Path) -> None:
     assert second.data["battery_v"].tolist() == [12.258, 12.258, 12.258, 12.258, 12.226]
     assert first.data["tips"].sum() == second.data["tips"].sum() == 0
     assert first.issues == second.issues == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "gauge", "total_mm"),
+    [
+        ("somewhere", "Hydropol_010323_000400.txt", "hydropolis", 0.6),
+        ("Polytech", "Polytech_010323_000400.txt", "polytech", None),
+        ("Polytech", "Hydropol_010323_000400.txt", "Hydropol", None),
+        ("somewhere", "Nobody_010323_000400.txt", "Nobody", None),
+        ("somewhere", "Hydropolis_concatenated_2023.csv", "hydropolis", 0.6),
+        ("somewhere", "Hydropolis_treated_2023.csv", "hydropolis", None),
+    ],
+)
+def test_inspect_asks_the_site_whose_a_file_is_and_what_a_tip_means(
+    folder: str,
+    name: str,
+    gauge: str,
+    total_mm: float | None,
+    make_site: Callable[..., Settings],
+    tmp_path: Path,
+) -> None:
+    settings = make_site()
+    (settings.site_dir / "gauges.yml").write_text(
+        "gauges:\n"
+        "  - {id: hydropolis, name: Hydropolis, folder: Hydropolis, mm_per_tip: 0.2}\n"
+        "  - {id: polytech, name: Polytech, folder: Polytech}\n"
+    )
+    path = tmp_path / folder / name
+    path.parent.mkdir(exist_ok=True)
+    header = "Station,Timestamp,Rain,Wind,Battery,Year\n"
+    yearly = f"{header}X,1677629040,3,0,12.226,2023\n".encode()
+    path.write_bytes(GOOD.replace(b", 0, 0,", b", 3, 0,") if name.endswith("txt") else yearly)
+    found = formats.inspect(path, settings=settings)
+    assert (found["gauge"], found["total_mm"], found["stamp"]) == (gauge, total_mm, "end")
+    assert formats.inspect(path)["total_mm"] is None

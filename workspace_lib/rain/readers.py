@@ -20,6 +20,8 @@ from workspace_lib.clock import from_us, iso
 from workspace_lib.errors import FormatError
 from workspace_lib.formats import Issue, Reader, Record, register
 from workspace_lib.rain.grammar import LABEL_BYTES, Lines, parse_fields, parse_line, printable
+from workspace_lib.rain.settings import load_network
+from workspace_lib.settings import Settings
 
 #: One row of an A0 file: which file of the batch, which line of it (from 1), and its five fields.
 ROW: Final = np.dtype(
@@ -261,4 +263,29 @@ def _whole_file(file: int, code: str, severity: Any, message: str) -> FileIssue:
     return FileIssue(file, 0, Issue(code, severity, "file", message))
 
 
-register(Reader("rain", "hsm-a0", 1, sniff_a0, read_a0, _describe))
+def at_site(record: Record, path: Path, settings: Settings) -> Mapping[str, Any]:
+    """Return what a site knows of a file of rain: its gauge, and the nominal depth of its tips.
+
+    Its folder and its name tell whose it is; where they do not, or contradict each other, the keys
+    stay as the file alone has them.
+
+    Raises
+    ------
+    ConfigError
+        If the site's list of gauges is wrong.
+    """
+    from workspace_lib.rain.ingest import identify
+
+    network, whole = load_network(settings), path.resolve()
+    folder = whole.parent.name
+    inside = network.by_folder(folder, None) is not None
+    gauge, _ = identify(network, f"{folder}/{whole.name}" if inside else whole.name)
+    if gauge is None:
+        return {}
+    known: dict[str, Any] = {"gauge": gauge.id}
+    if "tips" in (record.data.dtype.names or ()) and gauge.mm_per_tip is not None:
+        known["total_mm"] = round(int(record.data["tips"].sum()) * gauge.mm_per_tip, 9)
+    return known
+
+
+register(Reader("rain", "hsm-a0", 1, sniff_a0, read_a0, _describe, at_site))

@@ -24,7 +24,7 @@ from workspace_lib.clock import from_us
 from workspace_lib.errors import FormatError
 from workspace_lib.formats import Issue, Reader, Record, register
 from workspace_lib.rain.blocks import NO_WIND
-from workspace_lib.rain.readers import ROW, A0Batch, FileIssue, parse_a0_many
+from workspace_lib.rain.readers import ROW, A0Batch, FileIssue, at_site, parse_a0_many
 from workspace_lib.rain.yearly_grammar import (
     Kind,
     YearlyTable,
@@ -342,6 +342,7 @@ def _reader(kind: Kind) -> Reader:
         lambda name, head: kind_of(name, head) == kind,
         lambda path: read_yearly(path, kind),
         describe,
+        at_site,
     )
 
 
