@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Table, Text
 
 from workspace_lib.store.base import Instant, Json, data_metadata
 
@@ -20,6 +20,8 @@ rain_days = Table(
     Column("wet", LargeBinary, nullable=False),
     Column("covered", LargeBinary, nullable=False),
     Column("rows", LargeBinary, nullable=False),
+    # What has changed is asked of all days every few minutes, and must not read their blocks.
+    Index("ix_rain_days_revision", "gauge", "day", "revision"),
     sqlite_with_rowid=False,
 )
 
