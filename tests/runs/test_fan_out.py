@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from workspace_lib.clock import FakeClock, iso
+from workspace_lib.errors import ExecutorError
 from workspace_lib.runs import ledger
 from workspace_lib.runs.backfill import backfill
 from workspace_lib.runs.fan_out import Tally, backlogs, cancel_rest, drive
@@ -156,3 +157,34 @@ def test_a_terminal_shows_a_bar() -> None:
     bar.show(Tally(4, succeeded=3, active=1))
     bar.close()
     assert "75%" in stream.getvalue()
+
+
+class Away(Places):
+    """Its machines are away for so many looks."""
+
+    def __init__(self, store: Store, clock: FakeClock, looks: int) -> None:
+        super().__init__(store, clock, 9)
+        self.looks = looks
+
+    def free_places(self, store: Store) -> int:
+        self.looks -= 1
+        if self.looks >= 0:
+            raise ExecutorError("No worker can take runs.")
+        return super().free_places(store)
+
+
+def test_machines_that_are_away_for_a_moment_are_waited_for(
+    settings: Settings, store: Store, clock: FakeClock
+) -> None:
+    made = backfill(store, WIDE, SLOTS, "none", NOW)
+    executor = Away(store, clock, looks=100)
+    assert drive(settings, store, made.run_ids, executor, clock=clock).succeeded == 12
+
+
+def test_machines_that_stay_away_end_the_waiting_and_leave_the_runs(
+    settings: Settings, store: Store, clock: FakeClock
+) -> None:
+    made = backfill(store, WIDE, SLOTS, "none", NOW)
+    with pytest.raises(ExecutorError, match="No worker"):
+        drive(settings, store, made.run_ids, Away(store, clock, looks=10_000), clock=clock)
+    assert [(one.waiting, one.active) for one in backlogs(store)] == [(12, 0)]

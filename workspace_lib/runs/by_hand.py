@@ -7,14 +7,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.errors import ParameterError
 from workspace_lib.runs import ledger
-from workspace_lib.runs.executors import Executor
+from workspace_lib.runs.executors import Executor, Places
 from workspace_lib.runs.folders import RunFolders
 from workspace_lib.runs.job_schema import did_you_mean
 from workspace_lib.runs.job_spec import JobSpec
@@ -27,8 +26,6 @@ from workspace_lib.store.engines import Store, write
 
 #: The ledger and the logs are looked at this often [s].
 LOOK_EVERY_S = 0.2
-# Runs of a long backfill go one after the other, so only the next ones need a look.
-_IN_VIEW = 5
 
 
 @dataclass(frozen=True)
@@ -113,13 +110,14 @@ def follow(
     each look at a run that goes on, ``show_log`` of what its log says.
     """
     owner = owner_id(f"by-hand-{_user()}", os.getpid())
+    places = Places(executor, settings, store, clock)
     ended: dict[str, Run] = {}
     tails: dict[Path, int] = {}
     while len(ended) < len(run_ids):
         now = clock.now()
         executor.reap()
         ledger.reap(store, now)
-        for run_id in list(islice((one for one in run_ids if one not in ended), _IN_VIEW)):
+        for run_id in [one for one in run_ids if one not in ended]:
             run = ledger.get_run(store, run_id)
             if run is None:
                 raise ParameterError(f"There is no run {run_id!r}.")
@@ -130,7 +128,7 @@ def follow(
                 show_log(text)
             if run.ended:
                 ended[run_id] = run
-            elif run.state == "due" and run.not_before <= now:
+            elif run.state == "due" and run.not_before <= now and places.free_by_hand(run):
                 _start(store, settings, executor, run_id, owner, now)
         if len(ended) < len(run_ids):
             clock.sleep(LOOK_EVERY_S)

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.runs import ledger
-from workspace_lib.runs.executors import Executor, can_start, free_places
+from workspace_lib.runs.executors import Executor, Places, can_start
 from workspace_lib.runs.ledger_queries import Run, Standing, get_run, standings
 from workspace_lib.runs.states import ACTIVE, owner_id
 from workspace_lib.runs.tables import runs
@@ -81,11 +81,12 @@ def drive(
     Raises
     ------
     ExecutorError
-        If no machine can take runs; what has begun goes on.
+        If no machine can take runs for long; what has begun goes on.
     """
     owner = owner_id("backfill", os.getpid())
     pending = dict.fromkeys(run_ids)
     tally = Tally(len(pending))
+    places = Places(executor, settings, store, clock)
     while pending:
         now = clock.now()
         executor.reap()
@@ -101,7 +102,7 @@ def drive(
                     if (run := get_run(store, one.id)) is not None:
                         tell(run)
         tally.active = sum(one.state in ACTIVE for one in view)
-        room = free_places(executor, settings, store)
+        room = places.free()
         if most is not None:
             room = min(room, most - tally.active)
         tally.active += _start(settings, store, executor, view, owner, room, now)

@@ -14,7 +14,7 @@ from workspace_lib.clock import SYSTEM_CLOCK
 from workspace_lib.errors import WorkspaceError
 from workspace_lib.runs import ledger
 from workspace_lib.runs.by_hand import ask_for_run
-from workspace_lib.runs.executors import Executor, can_start, free_places
+from workspace_lib.runs.executors import Executor, Places, can_start
 from workspace_lib.runs.job_spec import JobSpec
 from workspace_lib.runs.ledger_queries import (
     Run,
@@ -86,6 +86,7 @@ def run_jobs(
     follow another.
     """
     outcome = Outcome(problems=[str(problem) for problem in jobset.problems])
+    places = Places(executor, settings, store)
     owner = owner_id("up", os.getpid())
     now = SYSTEM_CLOCK.now()
     tick(store, jobset, now)
@@ -135,7 +136,7 @@ def run_jobs(
                 run.state == "due"
                 and run.not_before <= now
                 and to_come.isdisjoint(run.spec.get("after", ()))
-                and free_places(executor, settings, store) > 0
+                and places.free() > 0
                 and can_start(executor, run.job, run.spec)
             ):
                 active.add(run_id)

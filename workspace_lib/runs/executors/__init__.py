@@ -6,15 +6,19 @@ and forbids the other.
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from workspace_lib.errors import ConfigError
-from workspace_lib.runs.ledger_queries import count_active
+from workspace_lib.clock import SYSTEM_CLOCK, Clock
+from workspace_lib.errors import ConfigError, ExecutorError
+from workspace_lib.runs.ledger_queries import Run, count_active
 from workspace_lib.runs.states import Claim
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store
+
+log = logging.getLogger("workspace_lib.runs.executors")
 
 
 class Executor(Protocol):
@@ -78,6 +82,56 @@ def free_places(executor: Executor, settings: Settings, store: Store) -> int:
         return executor.free_places(store)
     busy = max(len(executor.running()), count_active(store, socket.gethostname()))
     return settings.runs.max_parallel - busy
+
+
+class Places:
+    """The free places as somebody who waits for runs sees them: a short absence is waited for.
+
+    Parameters
+    ----------
+    patience_s : float
+        Machines that are away this long are an error [s].
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        settings: Settings,
+        store: Store,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        patience_s: float = 120.0,
+    ) -> None:
+        self._executor, self._settings, self._store = executor, settings, store
+        self._clock, self._patience_s = clock, patience_s
+        self._away_since: float | None = None
+
+    def free(self) -> int:
+        """Return how many more runs may be started now.
+
+        Raises
+        ------
+        ExecutorError
+            If no machine could take runs for longer than the patience.
+        """
+        try:
+            free = free_places(self._executor, self._settings, self._store)
+        except ExecutorError as error:
+            now = self._clock.monotonic()
+            if self._away_since is None:
+                self._away_since = now
+                log.warning("%s", error)
+            if now - self._away_since > self._patience_s:
+                raise
+            return 0
+        self._away_since = None
+        return free
+
+    def free_by_hand(self, run: Run) -> bool:
+        """Return whether a run that a person asks for can begin: on this machine it always can."""
+        if not isinstance(self._executor, Placing):
+            return True
+        return self.free() > 0 and self._executor.can_start(run.job, run.spec)
 
 
 def can_start(executor: Executor, job: str, spec: Mapping[str, Any]) -> bool:

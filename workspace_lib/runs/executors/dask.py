@@ -39,7 +39,7 @@ LOOK_EVERY_S = 2.0
 BELIEVE_S = 30.0
 #: The dask scheduler must answer within this, and each worker too [s].
 CONNECT_TIMEOUT_S = 10.0
-PROBE_TIMEOUT_S = 10.0
+PROBE_TIMEOUT_S = 15.0
 _HURRY_TIMEOUT_S = 2.0
 _KEY = "field-workspace"
 
