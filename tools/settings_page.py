@@ -79,9 +79,24 @@ def tables() -> Iterator[Table]:
                 yield Table(f"`{name}`", f"{name}.", inner)
     yield Table("`sources`", "sources.NAME.", settings.SourceSettings)
     for wing, module in wing_settings():
-        for cls_name, cls in inspect.getmembers(module, inspect.isclass):
-            if cls.__module__ == module.__name__ and cls_name.endswith("Settings"):
-                yield Table(f"`wings.{wing}`", f"wings.{wing}.", cls)
+        yield from wing_tables(wing, module)
+
+
+def wing_tables(wing: str, module: types.ModuleType) -> Iterator[Table]:
+    """Yield the settings of a wing, then those that it groups under a name of their own."""
+    classes = [
+        cls
+        for name, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__ and name.endswith("Settings")
+    ]
+    grouped = {
+        model_of(field): f"wings.{wing}.{name}"
+        for cls in classes
+        for name, field in cls.model_fields.items()
+    }
+    for cls in sorted(classes, key=lambda cls: cls in grouped):
+        prefix = grouped.get(cls, f"wings.{wing}")
+        yield Table(f"`{prefix}`", f"{prefix}.", cls)
 
 
 def wing_settings() -> Iterator[tuple[str, types.ModuleType]]:

@@ -20,10 +20,10 @@ from workspace_lib.clock import SYSTEM_CLOCK, ensure_utc, from_us, to_us
 from workspace_lib.errors import SourceError
 from workspace_lib.files import sha256_file
 from workspace_lib.rain import queries
+from workspace_lib.rain.capture import is_raw
 from workspace_lib.rain.in_force import NOMINAL, UNCALIBRATED
 from workspace_lib.rain.product_ledger import Product, Wanted, marks
 from workspace_lib.rain.products import wanted_now
-from workspace_lib.rain.readers import parse_a0_name
 from workspace_lib.rain.settings import Network, load_network, load_rain
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store, read
@@ -198,9 +198,7 @@ class _Check:
             .order_by(columns.path, columns.version)
         )
         with read(self.store.data) as connection:
-            newest: dict[str, _Known] = {
-                path: _Known(*rest) for path, *rest in connection.execute(query)
-            }
+            newest = {path: _Known(*rest) for path, *rest in connection.execute(query)}
         self.known = len(newest)
         problems: list[tuple[str, str]] = []
         try:
@@ -327,10 +325,10 @@ class _Check:
 
     def _listing(self, source: str, problems: list[tuple[str, str]]) -> Iterator[Listed]:
         skip = own_folders(self.settings.source(source))
+        history = load_rain(self.settings).history_folders
         with open_source(self.settings, source, stop=self.stop) as remote:
             for item in remote.list("/", skip=skip, problems=problems):
-                name = item.path.rpartition("/")[2]
-                if not is_partial(item.path) and parse_a0_name(name) is not None:
+                if not is_partial(item.path) and is_raw(item.path, history):
                     yield item
 
     def _is_old(self, item: Listed) -> bool:

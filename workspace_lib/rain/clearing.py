@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Table, select
 
 from workspace_lib.errors import ConfigError, StoreError
 from workspace_lib.rain.blocks import DAY_US
+from workspace_lib.rain.capture import is_raw
 from workspace_lib.rain.days import read_rows
 from workspace_lib.rain.ingest import identify
 from workspace_lib.rain.policies import SET_ASIDE
@@ -123,6 +124,8 @@ class _Needed:
                     found[row.id] = "it was read after the products were made"
                 elif gauge is None:
                     found[row.id] = "no gauge of the site has it any more"
+                elif not is_raw(row.path):
+                    found[row.id] = "it is a yearly file, which is history"
                 elif not len(mine := rows[rows["file"] == number]):
                     found[row.id] = "the raw archive does not give its rows"
                 else:
