@@ -22,7 +22,7 @@ from workspace_lib.rain.calibration_files import (
     to_yaml,
 )
 from workspace_lib.rain.settings import Alias, Gauge, Network
-from workspace_lib.settings import Settings
+from workspace_lib.settings import Settings, load_settings
 
 START = datetime(2004, 1, 1, tzinfo=UTC)
 CHANGE = datetime(2023, 1, 1, tzinfo=UTC)
@@ -142,6 +142,20 @@ class TestTheList:
     def test_what_is_not_yaml_is_refused_with_its_line(self) -> None:
         with pytest.raises(ConfigError, match=r"calibrations\.yml:2"):
             parse_calibrations("calibrations:\n  - {gauge: x", NETWORK, "calibrations.yml")
+
+
+def test_the_example_of_the_page_is_a_valid_list(repository: Path) -> None:
+    page = (repository / "docs" / "rain.md").read_text(encoding="utf-8")
+    text = page.partition("```yaml\ncalibrations:\n")[2].partition("```")[0]
+    network = Network((Gauge(id="hydropolis", name="Hydropolis", folder="H"),))
+    old, new = parse_calibrations(f"calibrations:\n{text}", network, "docs/rain.md")
+    assert (old.unit, new.unit, new.kind) == ("tips/min", "mm/h", "table")
+    assert new.mm_per_tip == pytest.approx(0.2, abs=0.001)
+
+
+def test_the_demo_calibrates_all_its_gauges(repository: Path) -> None:
+    calibrations = load_calibrations(load_settings(repository / "parameters" / "demo"))
+    assert all(one.records for one in calibrations.values())
 
 
 class TestTheSite:
