@@ -8,10 +8,13 @@ import os
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workspace_lib import secrets
 from workspace_lib.files import alone
-from workspace_lib.settings import Settings
+
+if TYPE_CHECKING:
+    from workspace_lib.settings import Settings
 
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 LOGGER = "workspace_lib"

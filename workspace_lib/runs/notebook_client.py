@@ -63,16 +63,36 @@ class WorkspaceExecutionManager(NotebookExecutionManager):  # type: ignore[misc]
         self._save_took_s = 0.0
         self._saved_at = -math.inf
         self.save_waits = False
+        self._hold = False
 
     @property
     def save_pause_s(self) -> float:
         """How long to wait between two saves [s]: nothing where saving is quick."""
         return _SAVE_SHARE * self._save_took_s if self._save_took_s > _QUICK_SAVE_S else 0.0
 
+    def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        """Note that a cell runs; a text that only passes by is saved with the next cell of code."""
+        with self._held(cell.cell_type != "code"):
+            super().cell_start(cell, cell_index=cell_index, **kwargs)
+
+    def cell_complete(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        """Note how a cell ended; it is saved at once with the beginning of the next, or the end."""
+        with self._held(True):
+            super().cell_complete(cell, cell_index=cell_index, **kwargs)
+
+    @contextlib.contextmanager
+    def _held(self, held: bool) -> Iterator[None]:
+        self._hold = held
+        try:
+            yield
+        finally:
+            self._hold = False
+
     def save(self, *, force: bool = False, **kwargs: Any) -> None:
         """Save the notebook, unless the last save was long and just before."""
         begin = time.monotonic()
-        self.save_waits = not force and begin < self._saved_at + self.save_pause_s
+        too_soon = begin < self._saved_at + self.save_pause_s
+        self.save_waits = not force and (self._hold or too_soon)
         if self.save_waits:
             return
         redact_notebook(self.nb)

@@ -54,7 +54,7 @@ def die_with_parent(parent: int | None = None) -> bool:
 def descendants() -> list[psutil.Process]:
     """Return the living processes below this one; reaps those of its orphans that have ended."""
     living = []
-    for process in psutil.Process().children(recursive=True):
+    for process in _below():
         try:
             if process.status() != psutil.STATUS_ZOMBIE:
                 living.append(process)
@@ -68,7 +68,7 @@ def reap_orphans(keep: Iterable[int] = ()) -> None:
     if sys.platform == "win32":
         return
     kept = set(keep)
-    for process in psutil.Process().children():
+    for process in _below(recursive=False):
         try:
             if process.pid not in kept and process.status() == psutil.STATUS_ZOMBIE:
                 os.waitpid(process.pid, os.WNOHANG)
@@ -154,7 +154,11 @@ def end_all(
 
 
 class TreeMeter:
-    """What this process and all below it used: CPU seconds and the peak of resident memory."""
+    """What this process and all below it used: CPU seconds and the peak of resident memory.
+
+    Memory that processes share (forked ones do, with each other and their parent) counts once,
+    divided among them, where the system tells (Linux).
+    """
 
     def __init__(self) -> None:
         self._cpu: dict[tuple[int, float], float] = {}
@@ -163,13 +167,12 @@ class TreeMeter:
     def sample(self) -> None:
         """Look once; short peaks between two looks are missed, CPU time is not (POSIX)."""
         total = 0
-        this = psutil.Process()
-        for process in [this, *this.children(recursive=True)]:
+        for process in [psutil.Process(), *_below()]:
             try:
                 with process.oneshot():
                     times = process.cpu_times()
                     self._cpu[process.pid, process.create_time()] = times.user + times.system
-                    total += process.memory_info().rss
+                    total += _memory(process)
             except psutil.Error:
                 continue
         self.peak_bytes = max(self.peak_bytes, total)
@@ -240,6 +243,29 @@ def remove_private(folder: Path) -> None:
     if folder.is_symlink() or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
         return
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _below(*, recursive: bool = True) -> list[psutil.Process]:
+    """Return the processes below this one, ended ones too.
+
+    Where it has no child nothing is below it, and the system's whole table need not be read.
+    """
+    if sys.platform != "win32" and not _has_children():
+        return []
+    return psutil.Process().children(recursive=recursive)
+
+
+def _memory(process: psutil.Process) -> int:
+    """Return the memory a process holds, its share of what it shares with others [bytes]."""
+    if sys.platform == "linux":
+        try:
+            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            lines = []
+        for line in lines:
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return int(process.memory_info().rss)
 
 
 def _has_children() -> bool:
