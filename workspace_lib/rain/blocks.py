@@ -43,6 +43,8 @@ _HEAD: Final = struct.Struct("<BBI")  # format, how the battery is written, numb
 _FORMAT: Final = 1
 _AS_VOLTS, _AS_MILLIVOLTS = 0, 1
 _UNKNOWN_MV: Final = -(2**31)
+#: zlib's usual level takes three times as long, for a twentieth less.
+_LEVEL: Final = 3
 
 Rows = NDArray[Any]
 
@@ -63,7 +65,7 @@ def pack_rows(rows: Rows) -> bytes:
         battery,
     )
     head = _HEAD.pack(_FORMAT, _AS_MILLIVOLTS if exact else _AS_VOLTS, len(rows))
-    return head + zlib.compress(b"".join(_by_rank(column) for column in columns))
+    return head + zlib.compress(b"".join(_by_rank(column) for column in columns), _LEVEL)
 
 
 def unpack_rows(content: bytes, where: str = "") -> Rows:

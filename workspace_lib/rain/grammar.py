@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -181,15 +182,29 @@ def _digits(
     length = end - first
     good = (length >= least) & (length <= limit)
     value = np.zeros(len(first), np.int64)
-    longest = int(length[good].max(initial=0))
-    scale = 1
-    for place in range(longest):
-        inside = place < length
-        digit = buffer[np.maximum(end - 1 - place, 0)] - np.uint8(_ZERO)  # wraps for other bytes
-        good &= ~inside | (digit <= 9)
-        value += np.where(inside, digit, 0).astype(np.int64) * scale
-        scale *= 10
+    for size, mine in _by_length(length, good):
+        digits = _cut(buffer, first[mine], size) - np.uint8(_ZERO)  # wraps for other bytes
+        if digits.max() > 9:
+            good[mine] = (digits <= 9).all(axis=1)
+        number = digits[:, 0].astype(np.int64)
+        for place in range(1, size):
+            number = 10 * number + digits[:, place]
+        value[mine] = number
     return value, good
+
+
+def _by_length(length: Ints, wanted: Bools) -> Iterator[tuple[int, Ints]]:
+    """Yield each length above 0 that a wanted field has, and which fields have it."""
+    for size in np.flatnonzero(np.bincount(length[wanted])).tolist():
+        if size:
+            yield size, np.flatnonzero(wanted & (length == size))
+
+
+def _cut(buffer: NDArray[np.uint8], first: Ints, size: int) -> NDArray[np.uint8]:
+    """Return ``size`` bytes from each place on, one row for each."""
+    windows = np.lib.stride_tricks.sliding_window_view(buffer, size)
+    pieces: NDArray[np.uint8] = windows[first]
+    return pieces
 
 
 def _decimals(
@@ -220,13 +235,11 @@ def _labels(
     """Cut out the labels; blanks at their edges are left to the slower judge."""
     length = comma - start
     good = wanted & (length >= 1) & (length <= LABEL_BYTES)
-    longest = int(length[good].max(initial=1))
-    places = np.arange(longest)
-    at = np.minimum(start[:, None] + places, len(buffer) - 1)
-    letters = np.where(places < length[:, None], buffer[at], 0).astype(np.uint8)
     good &= (buffer[start] != _BLANK) & (buffer[np.maximum(comma - 1, 0)] != _BLANK)
-    labels = np.ascontiguousarray(letters).view(f"S{longest}")[:, 0]
-    return labels.astype(f"S{LABEL_BYTES}"), good
+    labels = np.zeros(len(start), f"S{LABEL_BYTES}")
+    for size, mine in _by_length(length, good):
+        labels[mine] = _cut(buffer, start[mine], size).view(f"S{size}")[:, 0]
+    return labels, good
 
 
 def _empty_fields(count: int) -> dict[str, NDArray[Any]]:

@@ -275,9 +275,11 @@ def _by_gauge(
         line=rows["line"],
     )
     gauges = {gauge.id: gauge for gauge, _ in owners if gauge is not None}
-    owner = np.array([gauge.id if gauge else "" for gauge, _ in owners])[rows["file"]]
-    for gauge_id in sorted(gauges):
-        yield gauges[gauge_id], new[owner == gauge_id]
+    names = sorted(gauges)
+    owner = np.array([names.index(gauge.id) if gauge else -1 for gauge, _ in owners], dtype=int)
+    owner_of_row = owner[rows["file"]]
+    for place, name in enumerate(names):
+        yield gauges[name], new[owner_of_row == place]
 
 
 def _refused(

@@ -84,10 +84,6 @@ class _Line:
     wind: int
     battery: str
 
-    @classmethod
-    def of(cls, minute: int, tips: int) -> _Line:
-        return cls(minute * 60, tips, _wind(minute), _battery(minute))
-
     def text(self, label: str) -> bytes:
         return f"{label}, {self.stamp}, {self.tips}, {self.wind}, {self.battery}\n".encode()
 
@@ -132,10 +128,12 @@ class Loggers:
         if last_slot <= first_slot:
             return
         minutes = np.arange(first_slot * FILE_MIN, last_slot * FILE_MIN) + OFFSET_MIN
-        tips, keep = self._counted(number, minutes)
+        tips, keep = self.counted(number, minutes)
+        columns = (minutes * 60, tips, winds(minutes), millivolts(minutes))
+        rows = list(zip(*(column.tolist() for column in columns), strict=True))
         for index in range(last_slot - first_slot):
             lines = [
-                _Line.of(int(minutes[at]), int(tips[at]))
+                _Line(rows[at][0], rows[at][1], rows[at][2], f"{rows[at][3] / 1000:.3f}")
                 for at in range(index * FILE_MIN, (index + 1) * FILE_MIN)
                 if keep[at]
             ]
@@ -168,8 +166,11 @@ class Loggers:
         rate[np.abs(np.arange(STORM_MIN) - 130) < 25] += 0.09  # it drizzles on
         return begin, own.poisson(rate)
 
-    def _counted(self, number: int, minutes: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """Return the tips as they are logged, and for which minutes there is a row."""
+    def counted(self, number: int, minutes: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        """Return what is logged in successive minutes [min since 1970], and which have a row.
+
+        Gaps and hourly rows are those of the loggers' faults; an hourly row has its hour's tips.
+        """
         tips = self.tips(number, minutes)
         keep = np.ones(len(minutes), bool)
         for day in range(int(minutes[0]) // DAY_MIN - 1, int(minutes[-1]) // DAY_MIN + 1):
@@ -302,15 +303,17 @@ _SPOIL: Final[dict[str, Callable[[str, list[_Line], np.random.Generator, int], _
 }
 
 
-def _battery(minute: int) -> str:
-    """Return the voltage of a battery under a solar panel [V], in the steps its logger knows."""
-    sun = math.sin((minute % DAY_MIN - 480) / DAY_MIN * 2 * math.pi)
-    steps = round((12.8 + 0.9 * sun) / 0.032) + minute * 7919 % 3
-    return f"{steps * 0.032:.3f}"
+def millivolts(minutes: Ints) -> Ints:
+    """Return the voltage of a battery under a solar panel [mV], in the steps its logger knows."""
+    sun = np.sin((minutes % DAY_MIN - 480) / DAY_MIN * 2 * math.pi)
+    steps = np.rint((12_800 + 900 * sun) / 32).astype(np.int64) + minutes * 7919 % 3
+    return 32 * steps
 
 
-def _wind(minute: int) -> int:
-    return int(200 + 50 * math.sin(minute / 97)) + minute * 7919 % 41
+def winds(minutes: Ints) -> Ints:
+    """Return what the wind sensor counts in each minute [1]."""
+    gusts: Ints = (200 + 50 * np.sin(minutes / 97)).astype(np.int64) + minutes * 7919 % 41
+    return gusts
 
 
 def _file_name(logger: str, first_s: int) -> str:

@@ -40,15 +40,12 @@ def implausible(t_us: Ints, seen_us: Ints, rain: RainSettings) -> Iterator[tuple
     rain : RainSettings
         ``first_plausible`` and ``future_tolerance_s``.
     """
-    early = t_us < to_us(rain.first_plausible)
-    late = t_us > seen_us + rain.future_tolerance_s * US
-    for place in np.flatnonzero(early | late).tolist():
+    earliest = iso(rain.first_plausible)
+    for place in np.flatnonzero(t_us < to_us(rain.first_plausible)).tolist():
+        yield place, "clock_reset", f"{iso(int(t_us[place]))} is before {earliest}."
+    for place in np.flatnonzero(t_us > seen_us + rain.future_tolerance_s * US).tolist():
         stamp, seen = iso(int(t_us[place])), iso(int(seen_us[place]))
-        if early[place]:
-            yield place, "clock_reset", f"{stamp} is before {iso(rain.first_plausible)}."
-        else:
-            text = f"{stamp} is long after the file was seen ({seen})."
-            yield place, "stamp_in_future", text
+        yield place, "stamp_in_future", f"{stamp} is long after the file was seen ({seen})."
 
 
 def pointed_out(
