@@ -1,6 +1,6 @@
-"""Rain: reading a year of one gauge's tiny files, and summing windows, beside pandas.
+"""Rain: reading a year of one gauge's tiny files, beside pandas.
 
-Targets: 20 µs per file, read and parsed; sums of all windows 100 times as fast as pandas.
+The target: 20 µs per file, read and parsed.
 """
 
 from __future__ import annotations
@@ -14,20 +14,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from workspace_lib.rain.analysis import WINDOWS_S, TipSeries, coverage_of
 from workspace_lib.rain.loggers import Loggers, SimulatedGauge
 from workspace_lib.rain.readers import parse_a0_many
-from workspace_lib.rain.sums import steps
 
 FILES = 105_120
 PANDAS_FILES = 1_000
 BATCH = 1_000
-YEARS = 20
 TARGET_US = 20.0
-TARGET_RATIO = 100
 COLUMNS = ["label", "stamp", "tips", "wind", "battery_v"]
 START_MIN = 27_000_000
 
@@ -113,37 +108,6 @@ def bench_reading() -> bool:
     return verdict(f"{per_file:.1f} µs per file", per_file <= TARGET_US, f"{TARGET_US:.0f} µs")
 
 
-def bench_windows() -> bool:
-    """Print the table of window sums; returns whether the target was met."""
-    gauge = SimulatedGauge("mse", "Mse", "Mse", "ARCHIEST")
-    minutes = np.arange(START_MIN, START_MIN + YEARS * 525_960)
-    tips = Loggers([gauge], seed=1, faults=()).tips(0, minutes)
-    wet = tips > 0
-    stamps = minutes * 60_000_000
-    rain = TipSeries(
-        "mse", "Mse", stamps[wet], tips[wet], coverage_of(stamps), rain_mm=tips[wet] * 0.2153
-    )
-    dense = pd.Series(tips.astype(np.float64), index=pd.to_datetime(minutes * 60, unit="s"))
-    print(f"\nWindow sums: one gauge, {YEARS} years, {len(minutes):,} minutes, {wet.sum():,} wet")
-    print(f"{'window':>8}{'pandas rolling':>18}{'steps':>14}{'ratio':>9}")
-    pandas_s = ours_s = 0.0
-    for name, width_s in WINDOWS_S.items():
-        took = best_of(lambda width_s=width_s: steps(rain, width_s).amounts.tips, 9)
-        ours_s += took
-        if name not in ("P5min", "P1h", "P72h"):
-            continue
-        window = f"{width_s}s"
-        rolled = dense.rolling(window).sum()
-        slow = best_of(lambda window=window: dense.rolling(window).sum())
-        pandas_s += slow
-        assert round(rolled.max()) == steps(rain, width_s).amounts.tips.max()
-        print(f"{name:>8}{slow:>16.2f} s{took * 1e3:>11.1f} ms{slow / took:>9.0f}")
-    ratio = pandas_s / 3 * len(WINDOWS_S) / ours_s
-    print(f"all {len(WINDOWS_S)} windows: {ours_s * 1e3:.0f} ms, {ratio:.0f} times pandas *")
-    print("* three windows measured and scaled")
-    return verdict(f"{ratio:.0f} times pandas", ratio >= TARGET_RATIO, f"{TARGET_RATIO} times")
-
-
 def verdict(found: str, met: bool, target: str) -> bool:
     """Print whether a target was met; returns it."""
     print(f"{'met' if met else 'MISSED'}: {found} (target {target})")
@@ -151,9 +115,8 @@ def verdict(found: str, met: bool, target: str) -> bool:
 
 
 def main() -> int:
-    """Print both tables; returns 1 if the target was missed."""
-    met = [bench_reading(), bench_windows()]
-    return 0 if all(met) else 1
+    """Print the table; returns 1 if the target was missed."""
+    return 0 if bench_reading() else 1
 
 
 if __name__ == "__main__":

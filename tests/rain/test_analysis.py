@@ -68,6 +68,14 @@ def test_missing_share_is_what_counting_seconds_gives(
     assert all(begin <= start < stop <= end for start, stop in gaps)
 
 
+@given(intervals, st.lists(st.integers(-50, 550), min_size=20).map(sorted))
+def test_many_instants_at_once_are_covered_as_each_alone(edges: list[int], at: list[int]) -> None:
+    covered = Coverage(array(*edges[::2]), array(*edges[1::2]))
+    alone = [int(covered.up_to(instant)) for instant in at]
+    assert covered.up_to(at).tolist() == alone
+    assert covered.up_to(at[::-1]).tolist() == alone[::-1]
+
+
 def test_without_rows_all_is_missing() -> None:
     nothing = coverage_of(array())
     assert nothing.missing_share(0, MIN) == 1.0

@@ -56,15 +56,22 @@ class Coverage:
         lengths = self.end_us - self.start_us
         return np.concatenate(([0], np.cumsum(lengths)))
 
+    @cached_property
+    def _offset(self) -> Ints:
+        """What to subtract from an instant in each interval to get the time covered until it."""
+        # Before the first interval nothing is covered, whatever the instant.
+        return np.concatenate(([-(2**62)], self.start_us - self._before[:-1]))
+
     def up_to(self, at_us: ArrayLike) -> Ints:
         """Return the covered time up to each instant [µs]."""
         at = np.asarray(at_us, dtype=np.int64)
-        if not len(self.start_us):
-            return np.zeros_like(at)
-        which = np.searchsorted(self.start_us, at, side="right")
-        last = np.maximum(which - 1, 0)
-        inside = np.clip(at - self.start_us[last], 0, self.end_us[last] - self.start_us[last])
-        covered: Ints = self._before[last] + inside
+        if at.ndim == 1 and len(at) > len(self.start_us) and np.all(at[1:] >= at[:-1]):
+            # To look for the few among the many is quicker than for each of the many.
+            first = np.searchsorted(at, self.start_us)
+            begun = np.cumsum(np.bincount(first, minlength=len(at) + 1)[:-1])
+        else:
+            begun = np.searchsorted(self.start_us, at, side="right")
+        covered: Ints = np.minimum(at - self._offset[begun], self._before[begun])
         return covered
 
     def missing_share(self, from_us: ArrayLike, to_us: ArrayLike) -> Floats:
