@@ -86,7 +86,7 @@ class GaugeCalibrations:
     @property
     def fallback(self) -> str:
         """What stands for the version where no record is in force."""
-        return UNCALIBRATED if self.nominal_mm is None else f"{NOMINAL}:{self.nominal_mm:g}"
+        return UNCALIBRATED if self.nominal_mm is None else f"{NOMINAL}:{self.nominal_mm}"
 
     def at(self, instant_us: int) -> Calibration | None:
         """Return the record in force for a row stamped then [µs], or None."""
