@@ -161,13 +161,13 @@ class YearlyTable:
         self.blame(found.wrong, "bad_number", lambda text: said % text, column)
         return found
 
-    def labels(self) -> NDArray[Any]:
-        """Return the label of each line, cut to what a row holds."""
+    def labels(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return the different labels, cut to what a row holds, and which of them each line has."""
         if "station" not in self._fields:
-            return np.zeros(len(self.t_us), f"S{LABEL_BYTES}")
+            return np.zeros(1, f"S{LABEL_BYTES}"), np.zeros(len(self.t_us), np.int64)
         texts, codes = self._encoded("station")
-        cut = np.array([text.strip()[:LABEL_BYTES] for text in texts], f"S{LABEL_BYTES}")
-        return cut[codes]
+        cut = [text.strip()[:LABEL_BYTES] for text in texts] or [b""]
+        return np.array(cut, f"S{LABEL_BYTES}"), codes
 
     def blame(self, wrong: Bools, code: str, say: Callable[[str], str], column: str) -> None:
         """Make an issue of each line in ``wrong`` whose stamp is good, with its text."""
@@ -183,7 +183,7 @@ class YearlyTable:
 
     def _encoded(self, column: str) -> tuple[list[bytes], NDArray[np.int64]]:
         encoded = self._fields[column].combine_chunks().dictionary_encode()
-        return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
+        return encoded.dictionary.to_pylist(), _integers(encoded.indices, np.int32)
 
 
 def read_table(content: bytes, kind: Kind, name: str = "") -> YearlyTable:
@@ -309,7 +309,7 @@ def _cut(
 def _read_stamps(table: YearlyTable, column: str) -> None:
     texts = table._fields[column]
     try:
-        seconds = texts.cast(pa.string()).cast(pa.int64()).to_numpy()
+        seconds = _integers(texts.cast(pa.string()).cast(pa.int64()).combine_chunks(), np.int64)
     except pa.ArrowInvalid:
         read = [_seconds(text.strip(b' \t\r"')) for text in texts.to_pylist()]
         wrong = np.array([value is None for value in read], bool)
@@ -325,6 +325,12 @@ def _read_stamps(table: YearlyTable, column: str) -> None:
     )
     table.stamped &= ~outside
     table.t_us[:] = np.where(table.stamped, seconds, 0) * 1_000_000
+
+
+def _integers(array: Any, kind: type[np.signedinteger[Any]]) -> NDArray[np.int64]:
+    """Return an Arrow array of integers without nulls; its own way would load pandas."""
+    values = np.frombuffer(array.buffers()[1] or b"", kind)
+    return values[array.offset :][: len(array)].astype(np.int64)
 
 
 def _seconds(text: bytes) -> int | None:

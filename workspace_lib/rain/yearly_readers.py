@@ -198,12 +198,12 @@ def _rows(table: YearlyTable, kind: Kind, name: str) -> YearlyFile:
             "Rain is no count of tips here (it has fractions, or is of the form that holds counts "
             "times 0.2); it is read as mm of an unknown calibration.",
         )
-    labels = table.labels()
+    labels, label_of_line = table.labels()
     dtype = ROW if unit == "tips" else DEPTH_ROW
     rows = np.zeros(int(recorded.sum()), dtype)
     rows["line"], rows["t_us"] = table.number[recorded], table.t_us[recorded]
     rows["battery_v"] = battery.values[recorded]
-    rows["label"] = labels[recorded]
+    rows["label"] = labels[label_of_line[recorded]]
     if unit == "tips":
         rows["tips"] = rain.values[recorded]
         rows["wind"] = np.where(wind.missing, NO_WIND, wind.values)[recorded]
@@ -212,7 +212,8 @@ def _rows(table: YearlyTable, kind: Kind, name: str) -> YearlyFile:
     _notice_years(table, recorded, name)
     _notice_repeats(table, rows, "tips" if unit == "tips" else "rain_mm")
     unrecorded = int((good & rain.missing).sum())
-    return _finish(table, rows, unit, np.unique(labels[good]), good, unrecorded)
+    inside = labels[np.bincount(label_of_line[good], minlength=len(labels)) > 0]
+    return _finish(table, rows, unit, np.sort(inside), good, unrecorded)
 
 
 def _sparse(table: YearlyTable) -> YearlyFile:
@@ -250,7 +251,7 @@ def _finish(
     stamped: Bools,
     unrecorded: int,
 ) -> YearlyFile:
-    stamps = np.unique(table.t_us[stamped])
+    stamps = _distinct(table.t_us[stamped])
     if not len(stamps):
         reasons = "; ".join(found.issue.message for found in table.issues[:3])
         raise FormatError(
@@ -259,7 +260,7 @@ def _finish(
         )
     if unrecorded:
         table.notice("unrecorded", "info", f"{unrecorded} lines say that nothing was recorded.")
-    empty = len(stamps) - len(np.unique(rows["t_us"]))
+    empty = len(stamps) - len(_distinct(rows["t_us"]))
     return YearlyFile(
         rows=rows,
         unit=unit,
@@ -272,6 +273,12 @@ def _finish(
         unrecorded=unrecorded,
         missing=missing_minutes(stamps) + empty,
     )
+
+
+def _distinct(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the different ones, sorted; much faster than `numpy.unique` where they nearly are."""
+    ordered = np.sort(stamps, kind="stable")
+    return ordered[np.append(True, np.diff(ordered) != 0)] if len(ordered) else ordered
 
 
 def missing_minutes(stamps: NDArray[np.int64]) -> int:
