@@ -212,8 +212,11 @@ def _hdf5(matrix: RainMatrix) -> bytes:
 
 
 def _put(group: Any, name: str, values: Any) -> None:
-    # An empty dataset cannot be compressed.
-    group.create_dataset(name, data=values, **(_COMPRESSED if len(values) else {}))
+    if not len(values):  # nothing cannot be compressed
+        group.create_dataset(name, data=values)
+        return
+    # In one chunk, in which equal bytes of numbers stand together: steps of a minute vanish.
+    group.create_dataset(name, data=values, chunks=values.shape, **_COMPRESSED)
 
 
 def _read_hdf5(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
