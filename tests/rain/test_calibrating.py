@@ -479,17 +479,6 @@ class TestFaultsOfTheOriginal:
         for gauge, mm in (("hydropolis", 0.2), ("polytech", 0.1)):
             assert found[gauge].rain_mm == pytest.approx([mm * 1.0769, mm * 2.1554])
 
-    def test_2_a_gauge_without_a_calibration_is_never_silently_uncalibrated(
-        self, site: Site
-    ) -> None:
-        """No depth, a flag at each row, and the run names the gauge."""
-        site.calibrations(OTHER)
-        site.rows(0, 9)
-        report = site.calibrate()
-        assert site.flags() == [Flag.UNCALIBRATED]
-        assert np.isnan(site.depths()).all()
-        assert "hydropolis" in report.trouble
-
 
 def test_the_report_is_plain_values_and_a_frame(site: Site) -> None:
     site.rows(0, 1)
