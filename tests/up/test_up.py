@@ -166,7 +166,7 @@ def test_a_second_start_stays_up_heals_itself_and_leaves_nothing_behind(
         assert f"is up already (process {process.pid})" in second.stderr
 
         children = psutil.Process(process.pid).children(recursive=True)
-        server = next(p for p in children if "workspace_lib.views.voila_server" in p.cmdline())
+        server = next(p for p in children if "workspace_lib.views.live" in p.cmdline())
         server.kill()
         until(lambda: "dashboards is back." in log.read_text(), "the dashboards stay away", 90)
         assert httpx.get(address[1] + "health", timeout=60).text == "ok"

@@ -224,7 +224,7 @@ class Server:
 def serving(settings: Settings, folder: Path, **environment: str) -> Iterator[Server]:
     """Serve a site's dashboards in a process of its own, on a free port."""
     announced = folder / f"server-{uuid.uuid4().hex[:8]}.json"
-    words = ["-m", "workspace_lib.views.voila_server", "--site", str(settings.site_dir)]
+    words = ["-m", "workspace_lib.views.live", "--site", str(settings.site_dir)]
     process = subprocess.Popen(
         [sys.executable, *words, "--port", "0", "--announce", str(announced)],
         stdin=subprocess.PIPE,

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from workspace_lib.views import kernel_parent
-from workspace_lib.views.kernels import DashboardKernelManager, WarmKernels, can_fork
+from workspace_lib.views.kernels import DashboardKernelManager
+from workspace_lib.views.warm_kernels import WarmKernels, can_fork
 
 pytestmark = [
     pytest.mark.kernel,

@@ -80,7 +80,7 @@ def _dashboards(arguments: argparse.Namespace) -> int:
     from workspace_lib.logs import set_up_logging
     from workspace_lib.settings import load_settings
     from workspace_lib.views.access import announcement, make_token
-    from workspace_lib.views.voila_server import serve
+    from workspace_lib.views.live import serve
 
     settings = load_settings(arguments.site)
     changes = {k: v for k in ("host", "port") if (v := getattr(arguments, k)) is not None}

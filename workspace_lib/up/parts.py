@@ -128,7 +128,7 @@ def dashboards(settings: Settings, token: str) -> Part | None:
     return Part(
         name="dashboards",
         command=[
-            *(sys.executable, "-m", "workspace_lib.views.voila_server"),
+            *(sys.executable, "-m", "workspace_lib.views.live"),
             *("--site", str(settings.site_dir), "--announce", str(announced)),
         ],
         log=_log(settings, "dashboards"),

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from workspace_lib.runs.processes import die_with_parent
+from workspace_lib.views.warm_kernels import LONGEST_ORDER
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,6 @@ _ALWAYS = (
 _HARMLESS_THREADS = {"jemalloc_bg_thd"}
 #: A child that was forked after these were used hangs.
 _NEVER = {"polars"}
-LONGEST_ORDER = 1_000_000
 KERNEL_NAME = "ipykernel"
 
 

@@ -1,7 +1,7 @@
 """The server of live dashboards: Voila on its own, with its own token, showing nothing but them.
 
 Its root holds the dashboards' notebooks only; kernels get no secrets, talk over local sockets where
-the system has them, and end when nobody needs them. Run it with ``workspace dashboards``.
+the system has them, and end when nobody needs them. `workspace_lib.views.live` starts it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ from voila.static_file_handler import TemplateStaticFileHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 
-from workspace_lib import secrets
 from workspace_lib.errors import ConfigError
 from workspace_lib.files import atomic_write
 from workspace_lib.runs.processes import end_descendants
 from workspace_lib.settings import Settings
-from workspace_lib.views.access import address, kernel_environment
-from workspace_lib.views.kernels import DashboardKernelManager, WarmKernels
+from workspace_lib.views.access import address
+from workspace_lib.views.kernels import DashboardKernelManager
 from workspace_lib.views.site import Site
 from workspace_lib.views.texts import Texts
 from workspace_lib.views.voila_pages import (
@@ -46,6 +45,7 @@ from workspace_lib.views.voila_pages import (
     MissingHandler,
     ShortHandler,
 )
+from workspace_lib.views.warm_kernels import WarmKernels
 
 log = logging.getLogger(__name__)
 
@@ -72,44 +72,27 @@ STOP_TRIES = 5
 KERNEL_GRACE_S = 5.0
 
 
-def serve(
+def run(
     settings: Settings,
     token: str,
     *,
     port: int | None = None,
     announce: Path | None = None,
     listening: Callable[[str], None] = lambda address: None,
+    warm: WarmKernels | None = None,
 ) -> None:
-    """Serve the dashboards until SIGTERM or Ctrl-C; this process keeps no secret but the token.
+    """Serve the dashboards in this process, see `workspace_lib.views.live.serve`.
 
     Parameters
     ----------
-    port : int, optional
-        In place of the configured one; a taken one gives way to the next free one.
-    announce : Path, optional
-        File that gets address and port once the server listens.
-    listening : callable, optional
-        Told the address then.
-
-    Raises
-    ------
-    ConfigError
-        If there are no dashboards to show.
+    warm : WarmKernels, optional
+        Forks the kernels; without it each starts by itself.
     """
     folder = settings.notebooks_dir / "dashboards"
-    if not folder.is_dir():
-        raise ConfigError(
-            "There are no dashboards to show.", where=str(folder), fix="Run it in the workspace."
-        )
-    clean = kernel_environment(settings, os.environ)
-    os.environ.clear()
-    os.environ.update(clean)
     app = DashboardServer(config=_config(settings, folder, token, port))
     app.workspace_settings = settings
     app.announce, app.listening = announce, listening
-    if settings.dashboards.warm_kernels:
-        app.warm = DashboardKernelManager.warm = WarmKernels(folder)
-        app.warm.start()
+    app.warm = DashboardKernelManager.warm = warm
     app.initialize([])
     app.start()
 
@@ -298,29 +281,3 @@ def _plotly_folder() -> Path:
     import plotly
 
     return Path(plotly.__file__).parent / "package_data"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Serve the dashboards as a part of ``workspace up``; the token comes by standard input."""
-    import argparse
-
-    from workspace_lib.logs import set_up_logging
-    from workspace_lib.settings import load_settings
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--site", required=True)
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--announce", type=Path)
-    options = parser.parse_args(arguments)
-    settings = load_settings(options.site)
-    set_up_logging(settings, console=False)
-    token = sys.stdin.readline().strip()
-    if not token:
-        raise ConfigError("No token was given.", fix="Use: workspace dashboards.")
-    secrets.remember(token)
-    serve(settings, token, port=options.port, announce=options.announce)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
