@@ -51,7 +51,7 @@ def test_days_in_the_wrong_order_change_nothing(page: Any) -> None:
 
 
 def test_another_window_of_the_map_is_chosen_with_the_keyboard(page: Any) -> None:
-    panes = page.locator(".ws-choices > .ws-pane")
+    panes = page.locator(".ws-tabs .ws-tab")
     assert [pane.is_visible() for pane in panes.all()] == [False, True, False]
     page.locator("#rain-map-1").focus()
     page.keyboard.press("ArrowRight")

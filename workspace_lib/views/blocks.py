@@ -272,19 +272,21 @@ def guarded(texts: Texts, make: Callable[[], Html]) -> Html:
         return failed(texts, error)
 
 
-def tabs(pages: Mapping[str, Html], name: str) -> Html:
+def tabs(pages: Mapping[str, Html], name: str, *, first: int = 0) -> Html:
     """Return up to eight contents of which one is shown; choosing needs no kernel and no script.
 
     Parameters
     ----------
     pages : mapping
-        Content by the word on its tab, the first one shown.
+        Content by the word on its tab.
     name : str
         Name that no other tabs of the page have.
+    first : int
+        Number of the one that is shown at first, and printed.
     """
     items = list(pages.items())[:8]
     choices = [
-        tag("input", type="radio", name=name, id=f"{name}-{index}", checked=index == 0)
+        tag("input", type="radio", name=name, id=f"{name}-{index}", checked=index == first)
         for index in range(len(items))
     ]
     labels = [tag("label", word, for_=f"{name}-{index}") for index, (word, _) in enumerate(items)]

@@ -14,7 +14,7 @@ from workspace_lib.rain import queries
 from workspace_lib.rain.analysis import TipSeries
 from workspace_lib.rain.settings import load_network, load_rain
 from workspace_lib.views.between import Between, Daily, between
-from workspace_lib.views.blocks import empty
+from workspace_lib.views.blocks import empty, tabs
 from workspace_lib.views.board import Board, Content, rows_of
 from workspace_lib.views.boards.rain import (
     GAUGES,
@@ -27,8 +27,7 @@ from workspace_lib.views.boards.rain import (
 )
 from workspace_lib.views.boards.rain_chart import MOST_GAUGES
 from workspace_lib.views.charts import Row, Series, TimeChart, from_datetimes
-from workspace_lib.views.choices import choices
-from workspace_lib.views.html import join, tag
+from workspace_lib.views.html import Html, join, tag
 from workspace_lib.views.maps import Place, site_map
 from workspace_lib.views.tables import Column, table
 
@@ -48,18 +47,18 @@ def network_map(board: Board) -> Content:
     if not placed:
         return Content(empty(texts, texts("rain.map.none")))
     sums = {(row["gauge"], row["window"]): row for row in rows_of(board.published(SUMS))}
-    views = []
+    views: dict[str, Html] = {}
     for window in MAP_WINDOWS:
         rows = {row["gauge"]: sums.get((row["gauge"], window)) for row in placed}
         most = max((row["rain_mm"] or 0.0 for row in rows.values() if row), default=0.0)
         places = [_place(board, gauge, rows[gauge["gauge"]], window, most) for gauge in placed]
-        views.append((window_name(window), site_map(texts, places, label=texts("rain.map"))))
+        views[window_name(window)] = site_map(texts, places, label=texts("rain.map"))
     left_out = [row["name"] for row in gauges if row not in placed]
     note = None
     if left_out:
         said = texts("rain.map.left_out", gauges=", ".join(left_out))
         note = tag("p", said, class_="ws-muted")
-    body = choices("rain-map", texts("rain.map.window"), views, first=SHOWN_FIRST)
+    body = tabs(views, "rain-map", first=SHOWN_FIRST)
     return Content(join([body, note]), stale=published.stale)
 
 
