@@ -18,6 +18,7 @@ from workspace_lib.rain.capture import capture
 from workspace_lib.rain.copying import copy
 from workspace_lib.rain.days import read_rows
 from workspace_lib.rain.loggers import LoggerFile, Loggers, SimulatedGauge
+from workspace_lib.rain.settings import load_network
 from workspace_lib.settings import Settings
 from workspace_lib.store import inventory
 from workspace_lib.store.engines import Store, read
@@ -80,10 +81,15 @@ def site(make_site: Callable[..., Settings], server: MemoryFtp) -> Settings:
             "wings": {"rain": {"source": "rain", "copy_from": "base"}},
         }
     )
+    announce(settings, server)
+    return settings
+
+
+def announce(settings: Settings, server: MemoryFtp) -> None:
+    """Start the server and tell the site where it is."""
     endpoint = server.start()
     password = endpoint.pop("password")
     simulators.announce(settings, "rain", endpoint, {"DEMO_FTP_PASSWORD": password})
-    return settings
 
 
 @pytest.fixture
@@ -390,6 +396,47 @@ def test_the_days_of_the_base_are_packed(
     assert copy(rain_store, site, now=START + timedelta(days=5)).packed_days == 1
     capture(rain_store, site, now=START + timedelta(days=5))
     assert np.array_equal(stored(rain_store, "polytech"), rows_of(files))
+
+
+def test_a_gauge_that_is_to_be_copied_from_nowhere_is_a_mistake_of_the_site(
+    make_site: Callable[..., Settings],
+) -> None:
+    settings = make_site({"sources": {"rain": {"host": "localhost"}}}, name="nowhere")
+    set_delivery(settings, polytech="copied")
+    with pytest.raises(ConfigError, match="polytech are to be copied"):
+        load_network(settings)
+
+
+def test_a_server_that_is_lost_in_the_middle_is_taken_up_again(
+    site: Settings,
+    rain_store: Store,
+    server: MemoryFtp,
+    deliver: Deliver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_delivery(site, polytech="copied")
+    files = deliver("polytech", 0, 12, BASE)
+    real, sent = copy_run.upload_verified, []
+
+    def lose(source: Any, path: str, content: bytes, **more: Any) -> None:
+        sent.append(path)
+        if len(sent) == 5:
+            server.stop()
+        real(source, path, content, **more)
+
+    monkeypatch.setattr(copy_run, "upload_verified", lose)
+    with pytest.raises(SourceError):
+        copy(rain_store, site, now=LATER)
+    monkeypatch.undo()
+    there = len(held(server.tree, TARGET))
+    assert 0 < there < 12
+    announce(site, server)
+    report = copy(rain_store, site, now=LATER)
+    assert (report.fetched, report.failed) == (0, ())
+    assert report.copied + report.there + there >= 12
+    assert held(server.tree, TARGET) == {file.path: file.content for file in files}
+    assert capture(rain_store, site, now=LATER).duplicates == 0
+    assert stored(rain_store, "polytech") == rows_of(files)
 
 
 def test_a_site_without_a_base_says_what_to_set(make_site: Callable[..., Settings]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy import select
 
 from workspace_lib import simulators
@@ -16,7 +17,7 @@ from workspace_lib.rain.capture import capture, day_of, is_raw
 from workspace_lib.rain.days import read_rows
 from workspace_lib.rain.tables import rain_conflicts, rain_issues
 from workspace_lib.rain.yearly_readers import parse_tip_files
-from workspace_lib.settings import Settings
+from workspace_lib.settings import Settings, load_settings
 from workspace_lib.store.engines import Store, read
 from workspace_lib.store.migrate import open_store
 from workspace_lib.transports.memory_ftp import MemoryFtp
@@ -187,3 +188,21 @@ def test_only_the_folders_of_history_are_looked_at() -> None:
     assert not is_raw(f"Mse/{name}")
     assert not is_raw("Mse/Mse_treated_2023.csv", ("/",))
     assert str(day_of(f"Mse/{name}")) == "2023-01-01"
+
+
+def test_history_of_past_years_is_late_and_gets_its_products(served_site: Any) -> None:
+    path = served_site.settings.site_dir / "site.yml"
+    content = yaml.safe_load(path.read_text())
+    content["wings"]["rain"]["history_folders"] = ["history"]
+    path.write_text(yaml.safe_dump(content))
+    served_site.settings = load_settings(served_site.settings.site, root=served_site.settings.root)
+    served_site.deliver("Hydropolis", datetime(2024, 1, 9, 12, tzinfo=UTC), 1, 2)
+    served_site.capture()
+    served_site.tree.put("/history/Hydropolis_concatenated_2023.csv", yearly("3", "na", "4"), 1.7e9)
+    report = capture(served_site.store, served_site.settings, now=served_site.now)
+    assert (report.late_rows, report.rows_by_year) == (2, {"2023": 2})
+    served_site.calibrate()
+    for options in ({}, {"rebuild": True}):
+        served_site.products(**options)
+        made = served_site.files("products")["Hydropolis/2023/Hydropolis_concatenated_2023.csv"]
+        assert [line.split(b",")[2] for line in made.splitlines()[1:]] == [b"3", b"4"]

@@ -311,7 +311,8 @@ def load_network(settings: Settings) -> Network:
     Raises
     ------
     ConfigError
-        If the list is missing, not YAML, or an entry is wrong; every wrong one is named.
+        If the list is missing, not YAML, or an entry is wrong; every wrong one is named. Also if
+        files are to be copied from nowhere.
     """
     rain = load_rain(settings)
     path = settings.site_dir / rain.gauges
@@ -329,13 +330,21 @@ def load_network(settings: Settings) -> Network:
             "The list of gauges is not valid YAML.", where=_line(path, mark and mark.line + 1)
         ) from error
     try:
-        return Network(_GaugeFile.model_validate(content).gauges, rain.shared_folders)
+        network = Network(_GaugeFile.model_validate(content).gauges, rain.shared_folders)
     except ValidationError as error:
         raise ConfigError(
             f"The list of gauges is wrong: {problems_of(error)}.",
             where=str(path),
             fix="See docs/rain.md.",
         ) from error
+    copied = [gauge.id for gauge in network.gauges if gauge.delivery == "copied"]
+    if copied and rain.copy_from is None:
+        raise ConfigError(
+            f"Files of {', '.join(copied)} are to be copied, but the site does not say from where.",
+            where=str(path),
+            fix="Set wings.rain.copy_from to a source of the site, or delivery: direct.",
+        )
+    return network
 
 
 def problems_of(error: ValidationError) -> str:
