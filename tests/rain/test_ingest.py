@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -237,3 +238,41 @@ def test_rows_are_stored_with_exact_instants(
     deliver(store, {FILE: b"X, 1677629101, 1, 0, 12\n"})
     ingest(store)
     assert stored_rows(store)[0]["t_us"] == 1_677_629_101_000_000
+
+
+def test_a_batch_that_fails_leaves_nothing_behind(
+    any_store: Store,
+    deliver: Any,
+    ingest: Any,
+    a0: Any,
+    stored_rows: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("the power is gone")
+
+    deliver(any_store, {FILE: a0(0, 3) + a0(1, battery=13.0) + b"bad\n"})
+    with monkeypatch.context() as broken:
+        broken.setattr(inventory, "mark_parsed", fail)
+        with pytest.raises(RuntimeError):
+            ingest(any_store)
+    tables = (rain_days, rain_conflicts, rain_issues)
+    assert [rows(any_store, table) for table in tables] == [[], [], []]
+    assert ingest(any_store).rows_new == len(stored_rows(any_store)) == 2
+
+
+def test_two_captures_at_once_store_every_row_once(
+    any_store: Store, deliver: Any, ingest: Any, a0: Any, stored_rows: Any
+) -> None:
+    files = {
+        f"{folder}/{folder[:8]}_010323_{n // 60:02d}{n % 60:02d}00.txt": a0(*[1] * 5, minute=5 * n)
+        for folder in ("Hydropolis", "Polytech")
+        for n in range(60)
+    }
+    deliver(any_store, files)
+    with ThreadPoolExecutor(2) as pool:
+        settings = RainSettings(files_per_batch=7)
+        both = list(pool.map(lambda _: ingest(any_store, rain=settings), range(2)))
+    assert sum(tally.rows_new for tally in both) == len(stored_rows(any_store)) == 600
+    assert rows(any_store, rain_conflicts) == []
+    assert {state for state, _ in states(any_store).values()} == {inventory.PARSED}
