@@ -104,7 +104,6 @@ def calibrate(
     rebuild: bool = False,
     now: datetime | None = None,
     progress: Callable[[float, str], object] | None = None,
-    count: Callable[..., object] | None = None,
     stop: threading.Event | None = None,
 ) -> CalibrationReport:
     """Compute the depths of every stale day of gauges, newest days first.
@@ -123,8 +122,6 @@ def calibrate(
         The instant written beside records that are new; the machine's clock otherwise.
     progress : callable, optional
         Told after each batch which fraction of the days is done, and a word for it.
-    count : callable, optional
-        Told the ``rows`` of each batch once stored.
     stop : threading.Event, optional
         Ends after the batch under way; the rest stays stale.
 
@@ -155,8 +152,6 @@ def calibrate(
                 break
             wanted = {day: days[day] for day in some}
             _one_batch(store, gauge, calibrations[gauge.id], wanted, rebuild, now, tally)
-            if count:
-                count(rows=tally.last_rows)
             if progress:
                 progress(tally.reached / tally.waiting, "calibrating")
     report = tally.report(chosen, calibrations, calibrations_path(settings).name)
@@ -170,7 +165,6 @@ def calibrate(
 class _Tally:
     waiting: int
     reached: int = 0
-    last_rows: int = 0
     new_records: int = 0
     days: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
@@ -178,8 +172,7 @@ class _Tally:
 
     def add(self, gauge: str, made: Sequence[DayDepths]) -> None:
         """Count the days of a batch that were written."""
-        self.last_rows = sum(len(one.flags) for one in made)
-        self.rows[gauge] += self.last_rows
+        self.rows[gauge] += sum(len(one.flags) for one in made)
         self.days[gauge] += len(made)
         for one in made:
             for flag in Flag:
