@@ -56,6 +56,7 @@ def _import_calibration(arguments: argparse.Namespace) -> int:
     from workspace_lib.clock import parse_instant
     from workspace_lib.errors import FormatError
     from workspace_lib.rain import calibration_files as files
+    from workspace_lib.rain.calibration_import import import_csv, origin_of
     from workspace_lib.rain.settings import load_network, load_rain
     from workspace_lib.settings import load_settings
 
@@ -68,7 +69,7 @@ def _import_calibration(arguments: argparse.Namespace) -> int:
     valid_to, names_at = (
         text and parse_instant(text) for text in (arguments.valid_to, arguments.names_at)
     )
-    found = files.import_csv(
+    found = import_csv(
         content,
         network,
         where=str(path),
@@ -77,7 +78,7 @@ def _import_calibration(arguments: argparse.Namespace) -> int:
         valid_from=parse_instant(arguments.valid_from),
         valid_to=valid_to,
         names_at=names_at,
-        origin=files.origin_of(
+        origin=origin_of(
             content, path.name, arguments.certificate, arguments.date, arguments.operator
         ),
         only_known=arguments.only_known,
