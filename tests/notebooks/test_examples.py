@@ -66,6 +66,9 @@ def test_rain_by_hand_reads_what_was_published_and_tells_missing_from_dry(
     assert "100.0" in shown["missing"]  # the silent gauge's last five minutes
     assert "image/png" in shown["chart"] or len(shown["chart"]) > 5000
     assert "guess_mm" in shown["bound"]
+    assert "corrected_pct" in shown["corrected"]
+    assert "1 × " in shown["matrix"]
+    assert "P72h" in shown["largest"]
 
 
 def test_the_style_guide_shows_every_block_and_each_of_the_five_states(execute: Any) -> None:
@@ -74,7 +77,7 @@ def test_the_style_guide_shows_every_block_and_each_of_the_five_states(execute: 
     for block in (
         "ws-head", "ws-asof", "ws-badge", "ws-card", "ws-panel", "ws-how", "ws-notice", "ws-tabs",
         "ws-table", "ws-filter", "ws-csv", "ws-xlsx", "ws-strip", "ws-spark", "ws-bar", "ws-chart",
-        "ws-legend",
+        "ws-legend", "ws-map", "ws-between",
     ):  # fmt: skip
         assert f'class="{block}' in page, block
     for state in ("ws-empty", "ws-loading", "ws-panel is-stale", "ws-notice ws-bad", "ws-partial"):

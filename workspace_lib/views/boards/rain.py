@@ -95,6 +95,11 @@ def silent(board: Board) -> Html:
     return notices(sentences)
 
 
+def summary(board: Board, *, days: int) -> Html:
+    """Return what somebody must do, and below it the four figures that matter."""
+    return join([silent(board), cards(board, days=days)])
+
+
 def cards(board: Board, *, days: int) -> Html:
     """Return the wettest gauge, of all days and of the last, and how complete the data are."""
     texts, now = board.texts, board.now
