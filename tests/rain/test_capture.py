@@ -112,6 +112,7 @@ def test_the_store_equals_what_was_delivered_with_every_fault(
     assert (report.fetched, report.new) == (truth.files, truth.files)
     assert report.files_parsed == truth.files - len(truth.refused)
     assert report.rows == sum(len(gauge.stamps) for gauge in truth.gauges.values())
+    assert (report.rows_by_year, report.late_rows) == ({"2026": report.rows}, 0)
     assert report.conflicts == count(rain_store, rain_conflicts) == truth.conflicts > 0
     assert report.set_aside == truth.set_aside > 0
     assert report.bad_lines == truth.bad_lines > 0

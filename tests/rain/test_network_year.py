@@ -5,6 +5,7 @@ What must come back is told by what was written (`deliveries`), which knows noth
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -207,6 +208,8 @@ def test_what_19_gauges_deliver_to_a_server_over_new_year_comes_back_exactly(
 ) -> None:
     start = datetime(2023, 12, 30, 12, tzinfo=UTC)
     history = NetworkHistory(SIMULATED, start, 6, chapters=3, file_min=180, seed=3)
+    rows_by_year: Counter[str] = Counter()
+    late = 0
     with open_store(site, create=True) as store:
         for now, files in history.chapters():
             for file in files:
@@ -214,7 +217,13 @@ def test_what_19_gauges_deliver_to_a_server_over_new_year_comes_back_exactly(
             report = capture(store, site, now=now + timedelta(hours=1))
             assert report.complete
             assert report.fetched == len(files)
+            rows_by_year.update(report.rows_by_year)
+            late += report.late_rows
         truth = history.truth()
         assert_is_truth(store, truth)
         assert count(store, rain_conflicts) == truth.conflicts
         assert quarantined(store) == sorted(truth.refused)
+    new_year = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
+    told = np.concatenate(list(truth.rows.values()))["stamp"]
+    assert rows_by_year == {"2023": (told < new_year).sum(), "2024": (told >= new_year).sum()}
+    assert late > 0
