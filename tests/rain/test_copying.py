@@ -294,18 +294,30 @@ def test_a_name_that_the_gauge_filled_otherwise_is_not_overwritten(
     set_delivery(site, polytech="copied")
     (file,) = deliver("polytech", 0, 1, BASE)
     lines = file.content.splitlines(keepends=True)
-    server.tree.put(f"{TARGET}/{file.path}", b"".join(lines[:3]), file.complete_s)
+    server.tree.put(f"{TARGET}/{file.path}", b"".join(lines[1:]), file.complete_s)
     report = copy(rain_store, site, now=LATER)
     assert report.aside == 1
     assert "from_base" in report.trouble
     folder, _, name = file.path.rpartition("/")
     assert held(server.tree, TARGET) == {
-        file.path: b"".join(lines[:3]),
+        file.path: b"".join(lines[1:]),
         f"{folder}/from_base/{name}": file.content,
     }
     capture(rain_store, site, now=LATER)
     assert stored(rain_store, "polytech") == rows_of([file])
     assert copy(rain_store, site, now=LATER).aside == 0
+
+
+def test_a_beginning_of_the_file_on_the_target_is_made_whole(
+    site: Settings, rain_store: Store, server: MemoryFtp, deliver: Deliver
+) -> None:
+    """A direct delivery that was cut, or is still under way."""
+    set_delivery(site, polytech="copied")
+    (file,) = deliver("polytech", 0, 1, BASE)
+    server.tree.put(f"{TARGET}/{file.path}", file.content[:50], file.complete_s)
+    report = copy(rain_store, site, now=LATER)
+    assert (report.replaced, report.aside) == (1, 0)
+    assert held(server.tree, TARGET) == {file.path: file.content}
 
 
 def test_another_folder_name_in_the_base_is_a_setting(

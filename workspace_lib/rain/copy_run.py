@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from workspace_lib.clock import SYSTEM_CLOCK
 from workspace_lib.errors import SourceError
+from workspace_lib.files import sha256_bytes
 from workspace_lib.rain.capture import day_of, device_of
 from workspace_lib.rain.ingest import identify
 from workspace_lib.rain.readers import parse_a0_name
@@ -303,21 +304,22 @@ class CopyRun:
     def _place(self, source: FileSource, row: FileRow, content: bytes) -> tuple[str, Outcome]:
         """Put one file where it belongs; return where it is now, and what that took."""
         path = self._path(row.path)
-        digest = _remote_digest(source, path)
+        there = _on_target(source, path)
         outcome: Outcome = "copied"
-        if digest == row.sha256:
+        if there is not None and there.sha256 == row.sha256:
             return path, "there"
-        if digest is not None and digest in self._shorter_selves(row):
+        if there is not None and (there.begins(content) or there.sha256 in self._earlier(row)):
             outcome = "replaced"
-        elif digest is not None:
+        elif there is not None:
             path, outcome = aside(path), "aside"
-            if _remote_digest(source, path) == row.sha256:
+            beside = _on_target(source, path)
+            if beside is not None and beside.sha256 == row.sha256:
                 return path, outcome
         upload_verified(source, path, content, tag=f"copy{row.id}")
         return path, outcome
 
-    def _shorter_selves(self, row: FileRow) -> set[str | None]:
-        """Return the digests of earlier versions of a file: it may have grown since."""
+    def _earlier(self, row: FileRow) -> set[str | None]:
+        """Return the digests of earlier versions of a file, which may stand on the target."""
         query = select(source_files.c.sha256).where(
             source_files.c.source == self.base,
             source_files.c.path == row.path,
@@ -357,10 +359,22 @@ def aside(path: str) -> str:
     return clean_path(f"{folder}/{ASIDE}/{name}")
 
 
-def _remote_digest(source: FileSource, path: str) -> str | None:
-    """Return the SHA-256 of a file on the target, or None if there is none."""
+@dataclass(frozen=True)
+class _Standing:
+    """A file that stands on the target: its size [bytes] and its SHA-256."""
+
+    size: int
+    sha256: str
+
+    def begins(self, content: bytes) -> bool:
+        """Return whether it is the beginning of ``content``: cut off, or still being sent."""
+        return self.size < len(content) and sha256_bytes(content[: self.size]) == self.sha256
+
+
+def _on_target(source: FileSource, path: str) -> _Standing | None:
+    """Return what stands at a path of the target, if anything does."""
     try:
         size = source.size(path)
     except FileRefused:
         return None
-    return remote_sha256(source, path, size)
+    return _Standing(size, remote_sha256(source, path, size))
