@@ -112,6 +112,15 @@ def test_the_chain_publishes_what_was_delivered_and_calibrated(
         gauge: expected.tips[captured[gauge]].sum() for gauge, expected in truth.gauges.items()
     }
     assert (totals["missing_share"] > 0.3).all()
+    _, monthly = published(demo, "rain.monthly")
+    _, cumulative = published(demo, "rain.cumulative")
+    _, maxima = published(demo, "rain.maxima")
+    of_all = totals.set_index("gauge")["tips"]
+    assert monthly.groupby("gauge")["tips"].sum().equals(of_all.sort_index())
+    ends = cumulative.groupby(["gauge", "year"])["tips"].last()
+    assert ends.groupby("gauge").sum().equals(of_all.sort_index())
+    assert len(maxima) == 3 * 2 * 11
+    assert maxima["uncalibrated_tips"].sum() == 0
     figure, chart = published(demo, "rain.hyetograph")
     assert figure.kind == "figure"
     assert len(chart.data) == 9
@@ -139,6 +148,9 @@ def test_the_real_files_go_through_the_same_jobs(demo: Settings, real_data: Path
     finally:
         server.stop()
     assert run(demo, "rain_calibration") == 0
+    # A slot that is run again ends at its slot.
+    assert run(demo, "rain_sums", "--slot", "2023-03-01T00:08:30Z") == 0
+    assert published(demo, "rain.totals")[0].as_of == datetime(2023, 3, 1, 0, 8, tzinfo=UTC)
     assert run(demo, "rain_sums") == 0
     _, report = published(demo, "rain.capture")
     assert (report["fetched"], report["rows"]) == (2, 10)
