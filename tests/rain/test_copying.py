@@ -19,7 +19,7 @@ from workspace_lib.rain.copying import copy
 from workspace_lib.rain.days import read_rows
 from workspace_lib.rain.loggers import LoggerFile, Loggers, SimulatedGauge
 from workspace_lib.rain.settings import load_network
-from workspace_lib.settings import Settings
+from workspace_lib.settings import Settings, load_settings
 from workspace_lib.store import inventory
 from workspace_lib.store.engines import Store, read
 from workspace_lib.store.migrate import open_store
@@ -380,6 +380,34 @@ def test_what_was_fetched_is_put_in_place_even_if_the_base_is_lost(
 
 def _of_target() -> Any:
     return inventory.source_files.c.source == "rain"
+
+
+def test_the_whole_chain_clears_what_was_copied_and_does_not_copy_it_again(
+    served_site: Any,
+) -> None:
+    served_site.configure(allow_delete=True, trash_folder="trash", folder="/raw")
+    path = served_site.settings.site_dir / "site.yml"
+    content = yaml.safe_load(path.read_text())
+    content["sources"]["base"] = {**content["sources"]["rain"], "folder": "/base"}
+    content["wings"]["rain"]["copy_from"] = "base"
+    path.write_text(yaml.safe_dump(content))
+    set_delivery(served_site.settings, hydropolis="copied")
+    settings = load_settings(served_site.settings.site, root=served_site.settings.root)
+    served_site.settings, store, tree = settings, served_site.store, served_site.tree
+    tree.make_folders("/raw")
+    name = "Hydropolis/Hydropol_090124_120000.txt"
+    tree.put(f"/base/{name}", b"X, 1704801600, 3, 0, 12.2\n", 1.7e9)
+    assert copy(store, settings, now=served_site.now).copied == 1
+    served_site.capture()
+    served_site.calibrate()
+    assert served_site.products().complete
+    assert served_site.clear().moved == 1
+    assert held(tree, f"raw/trash/{served_site.now:%Y-%m-%d}") == {
+        name: b"X, 1704801600, 3, 0, 12.2\n"
+    }
+    assert copy(store, settings, now=served_site.now).copied == 0
+    assert list(held(tree, "base")) == [name]
+    assert not [path for path in held(tree, "raw") if path.startswith("Hydropolis")]
 
 
 def test_progress_and_counts_are_told(site: Settings, rain_store: Store, deliver: Deliver) -> None:
