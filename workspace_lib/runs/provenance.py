@@ -76,10 +76,19 @@ def versions() -> dict[str, str | None]:
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            found[name] = _version(metadata.distribution(name))
         except metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def _version(package: metadata.Distribution) -> str:
+    # Its own `version` parses the whole description of the package as a letter, for each run.
+    head = (package.read_text("METADATA") or "").partition("\n\n")[0]
+    for line in head.splitlines():
+        if line.startswith("Version:"):
+            return line.removeprefix("Version:").strip()
+    return package.version
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -46,11 +46,15 @@ _OF_IMPORTS = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|TZ|TZDIR|TMPDIR|TMP|TEMP|VIRTUAL_ENV|CONDA_PREFIX"
     r"|LC_.*|LD_.*|PYTHON.*|XDG_.*|MPL.*|MATPLOTLIB.*|JUPYTER.*|IPYTHON.*|IPYKERNEL.*"
     r"|OMP_.*|OPENBLAS_.*|GOTO_.*|MKL_.*|KMP_.*|BLIS_.*|NUMEXPR_.*|NPY_.*|NUMPY_.*|SCIPY_.*"
-    r"|PANDAS_.*|ARROW_.*|SQLALCHEMY_.*|PYDANTIC_.*|ZMQ_.*|MALLOC_.*|GLIBC_.*|PYDEVD_.*"
+    r"|PANDAS_.*|ARROW_.*|SQLALCHEMY_.*|PYDANTIC_.*|ZMQ_.*|MALLOC_.*|GLIBC_.*|PYDEVD_.*|DEBUGPY_.*"
 )
 _LIKE_A_SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL")
-#: arrow's allocator would keep a thread running, and nothing with threads is forked.
-_OF_THE_PARENT = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+#: arrow's allocator would keep a thread running, and nothing with threads is forked; what kernels
+#: load of a debugger would complain of the interpreter.
+_OF_THE_PARENT = {
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
 # The folder of a program stands first on its path: modules of ours would hide others.
 _PROGRAM = "import sys, runpy; del sys.path[0]; runpy.run_path(sys.argv.pop(1), None, '__main__')"
 
@@ -121,10 +125,13 @@ class WarmParent:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the parent that belongs to us, if it lives and has loaded everything."""
+        """Process id of the parent that belongs to us, if it lives and takes orders."""
         child = self._child
-        ready = child is not None and child.poll() is None and (self._folder / "socket").exists()
-        return child.pid if child is not None and ready else None
+        if child is None or child.poll() is not None:
+            return None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            # One that was killed has left its socket behind, so a look is not enough.
+            return child.pid if connection.connect_ex(str(self._folder / "socket")) == 0 else None
 
     def keep(self, environment: Mapping[str, str]) -> None:
         """Have a parent fit for runs with this environment; the owner calls it again and again."""
@@ -181,8 +188,8 @@ class WarmParent:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             return self._ask(connection, content, stream)
-        except (FileNotFoundError, ConnectionRefusedError):
-            connection.close()  # there is none, or none yet
+        except (FileNotFoundError, ConnectionError):
+            connection.close()  # there is none, none yet, or none any more
         except (OSError, ValueError) as error:
             connection.close()
             log.warning("The warm parent does not answer (%s); the run starts cold.", error)
@@ -237,6 +244,7 @@ class WarmParent:
     def _start(self, key: str, environment: Mapping[str, str]) -> None:
         self._key = key
         self._not_before = time.monotonic() + self._pause_s
+        self._silent_until = 0.0
         try:
             if not processes.is_private(self._folder):
                 processes.make_private(self._folder)
@@ -254,8 +262,13 @@ class WarmParent:
             self._later(f"cannot be started ({error})")
 
     def _note_end(self, code: int) -> None:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        self._child.stdin.close()
         self._child = None
-        if code != warm_parent.ANOTHER_IS_THERE:
+        if code == warm_parent.ANOTHER_IS_THERE:
+            self._not_before = time.monotonic() + _LEFT_ALONE_S  # it is used meanwhile
+        else:
             self._later(f"ended with {code}")
 
     def _later(self, why: str) -> None:

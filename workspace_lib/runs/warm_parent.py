@@ -39,13 +39,16 @@ from typing import Any, NoReturn
 #: What runners, papermill and kernels load, and what most notebooks begin with. What is missing
 #: is passed over.
 PRELOADED = (
-    "multiprocessing.connection", "sqlite3", "sqlalchemy", "sqlalchemy.dialects.sqlite",
+    "multiprocessing.connection", "sqlite3", "statistics", "sqlalchemy",
+    "sqlalchemy.dialects.sqlite",
     "sqlalchemy.dialects.postgresql", "psycopg", "pydantic", "pydantic_settings", "yaml", "psutil",
     "cronsim", "tenacity", "numpy", "pandas", "pyarrow", "pyarrow.parquet", "pyarrow.dataset",
     "scipy.signal", "scipy.sparse", "matplotlib.pyplot", "nbformat", "jsonschema", "fastjsonschema",
     "nbclient", "papermill", "jupyter_client.manager", "jupyter_client.asynchronous",
-    "jupyter_client.provisioning", "zmq.asyncio", "IPython", "IPython.core.completer", "jedi",
-    "ipykernel.kernelapp", "ipykernel.ipkernel", "comm", "tqdm",
+    "jupyter_client.provisioning", "zmq.asyncio", "tornado.platform.asyncio", "tornado.locks",
+    "tornado.queues", "IPython", "IPython.core.completer", "IPython.core.completerlib",
+    "IPython.core.debugger", "IPython.extensions.storemagic", "jedi", "ipykernel.kernelapp",
+    "ipykernel.ipkernel", "ipykernel.debugger", "comm", "tqdm",
 )  # fmt: skip
 #: Never loaded before the fork: our own code, and what does not survive it. The inline backend
 #: looks for the kernel it belongs to when it is loaded.
@@ -58,9 +61,14 @@ _PATIENCE_S = 2.0
 _BEGIN_WITHIN_S = 30.0
 #: What lets a forked runner begin: without it, nothing has happened.
 BEGIN = b"begin"
+_INLINE = "module://matplotlib_inline.backend_inline"
 _PR_SET_PDEATHSIG = 1
 #: ``SO_PEERCRED``, which only Linux has.
 _PEER = getattr(socket, "SO_PEERCRED", 0)
+
+
+#: Variables that packages set when they are loaded, as they would in a kernel.
+_set_by_packages: dict[str, str] = {}
 
 
 class NotFit(Exception):
@@ -104,6 +112,7 @@ def main(arguments: Sequence[str]) -> int:
     if lock is None:
         return ANOTHER_IS_THERE
     path = folder / "socket"
+    path.unlink(missing_ok=True)  # of one that was killed
     try:
         room = Room()
         preload()
@@ -146,11 +155,13 @@ def preload(names: Sequence[str] = PRELOADED) -> None:
     NotFit
         If one must not be loaded here, or started a thread that lives on.
     """
+    given = dict(os.environ)
     with _without_our_engine():
         for name in names:
             with contextlib.suppress(ModuleNotFoundError):
                 importlib.import_module(name)
     _warm_up()
+    _set_by_packages.update({k: v for k, v in os.environ.items() if k not in given})
     loaded = [name for name in FORBIDDEN if name in sys.modules]
     if loaded or any(name.startswith("workspace_lib.") for name in sys.modules):
         raise NotFit(f"{', '.join(loaded) or 'workspace_lib'} was loaded by a package")
@@ -185,7 +196,7 @@ def _without_our_engine() -> Any:
 
 
 def _warm_up() -> None:
-    """Do once what each run would do first: compile the schema of notebooks."""
+    """Do once what each run would do first: compile the schema of notebooks, know the backends."""
     with contextlib.suppress(ModuleNotFoundError):
         import nbformat
 
@@ -193,6 +204,8 @@ def _warm_up() -> None:
             notebook = nbformat.v4.new_notebook(nbformat_minor=minor)
             with contextlib.suppress(nbformat.ValidationError):
                 nbformat.validate(notebook)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("matplotlib.backends").backend_registry.is_valid_backend(_INLINE)
 
 
 class Parent:
@@ -203,7 +216,6 @@ class Parent:
         self._room = room
         self._runners: dict[int, socket.socket] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        path.unlink(missing_ok=True)
         self._listener.bind(str(path))
         self._listener.listen(16)
         self._listener.setblocking(False)
@@ -252,7 +264,7 @@ class Parent:
                 return None, handles
             content, handles, _, _ = socket.recv_fds(connection, LONGEST_MESSAGE, 4)
             order: dict[str, Any] = json.loads(content) if content else {}
-            if order.get("key") != self._key or len(handles) != 1:
+            if not isinstance(order, dict) or order.get("key") != self._key or len(handles) != 1:
                 _tell(connection, {"refused": "it was loaded from another environment"})
             elif not self._room.fits(order["shown"], order["marks"]):
                 _tell(connection, {"refused": "the command line is too long"})
@@ -355,7 +367,7 @@ def _be_kernel(
         os.dup2(handle, number)
     _close_all_but()
     os.chdir(order["cwd"])
-    _set_environment(order["environment"])
+    _set_environment({**_set_by_packages, **order["environment"]})
     sys.path[:] = path
     launcher = importlib.util.find_spec("ipykernel_launcher")
     sys.argv = [launcher.origin if launcher and launcher.origin else "", *order["arguments"]]
@@ -370,7 +382,7 @@ def _be_kernel(
 def _choose_backend() -> None:
     """Have matplotlib draw into the notebook, as it would if the kernel had loaded it."""
     if not os.environ.get("MPLBACKEND"):
-        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        os.environ["MPLBACKEND"] = _INLINE
     if matplotlib := sys.modules.get("matplotlib"):
         matplotlib.rcParams["backend"] = os.environ["MPLBACKEND"]
 
