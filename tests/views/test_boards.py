@@ -133,6 +133,15 @@ def test_of_a_single_month_only_the_year_so_far_is_drawn(make_board) -> None:
     assert "Year so far" in shown
 
 
+def test_sums_that_are_taken_along_say_their_unit_and_what_was_measured(make_board) -> None:
+    shown = markup(rain.sums(make_board("rain")))
+    heads = re.findall(r"<th scope=\"col\".*?</th>", shown)
+    assert sum("[mm]" in head for head in heads) == 11
+    hidden = [head for head in heads if " hidden" in head]
+    assert len(hidden) == 11
+    assert all("Measured" in head and "[%]" in head for head in hidden)
+
+
 def test_a_window_nobody_measured_is_not_zero(make_board) -> None:
     shown = markup(rain.sums(make_board("rain")))
     assert "not measured" in shown

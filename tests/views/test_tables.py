@@ -68,3 +68,13 @@ def test_a_total_stays_last(texts: Texts, now: datetime) -> None:
     total = {"name": "All", "rain": 3.0, "mark": ""}
     shown = table(texts, COLUMNS, [row("A", 3, now)], label="s", now=now, total=total).to_html()
     assert shown.index("<tfoot>") > shown.index("</tbody>")
+
+
+def test_what_only_exports_have_is_in_the_page_and_not_seen(texts: Texts, now: datetime) -> None:
+    columns = [*COLUMNS, Column("share", "Measured", "%", 0, shown=False)]
+    shown = table(
+        texts, columns, [{**row("A", 1, now), "share": 87.5}], label="sums", now=now
+    ).to_html()
+    assert len(re.findall(r"<t[hd][^>]* hidden[ >]", shown)) == 2
+    assert 'data-sort="87.5" hidden' in shown
+    assert "data-skip" not in shown

@@ -28,7 +28,7 @@ class Column:
 
     ``key`` names the value in each row; ``digits`` makes it a number, set right; ``show`` may turn
     the row into any block. Sorting and exports always use the value itself; ``export`` is False
-    for a drawing.
+    for a drawing, ``shown`` for what only exports have.
     """
 
     key: str
@@ -39,6 +39,7 @@ class Column:
     nowrap: bool = False
     sortable: bool = True
     export: bool = True
+    shown: bool = True
 
 
 def table(
@@ -74,6 +75,7 @@ def table(
             class_="ws-num" if column.digits is not None else None,
             data_skip=not column.export,
             data_number=column.digits is not None,
+            hidden=not column.shown,
         )
         for column in columns
     ]
@@ -242,6 +244,7 @@ def _cell(texts: Texts, column: Column, row: Row, now: datetime, first: bool) ->
         scope="row" if first else None,
         class_=" ".join(classes) or None,
         data_sort=_sort_key(value),
+        hidden=not column.shown,
     )
 
 

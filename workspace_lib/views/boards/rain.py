@@ -173,13 +173,16 @@ def sums(board: Board) -> Content:
         # What nobody measured has no value: it is neither sorted nor exported as zero.
         line[row["window"]] = row["rain_mm"] if row["missing_share"] < 1 else None
         line[f"{row['window']}.missing"] = row["missing_share"]
-    columns = [
-        Column("name", texts("rain.gauge")),
-        *(
-            Column(name, window_name(name), None, 1, show=_sum_cell(texts, name, levels))
-            for name in sorted(windows, key=lambda name: windows[name])
-        ),
-    ]
+        line[f"{row['window']}.measured"] = round(100 * (1 - row["missing_share"]), 2)
+    columns = [Column("name", texts("rain.gauge"))]
+    for name in sorted(windows, key=lambda name: windows[name]):
+        title = window_name(name)
+        measured = f"{title} · {texts('rain.coverage')}"
+        columns += [
+            Column(name, title, "mm", 1, show=_sum_cell(texts, name, levels)),
+            # Who takes the table along gets this of every sum, also where it is all.
+            Column(f"{name}.measured", measured, "%", 0, shown=False),
+        ]
     label = texts("rain.sums")
     none = texts("rain.none")
     shown = table(texts, columns, list(by_gauge.values()), label=label, now=board.now, none=none)
