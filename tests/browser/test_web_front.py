@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from workspace_lib.clock import SYSTEM_CLOCK
 from workspace_lib.settings import Settings
 from workspace_lib.store.migrate import open_store
+from workspace_lib.views.access import announcement
 from workspace_lib.views.twins import make_twins, twin_path
 from workspace_lib.web.tokens import create_token
 
@@ -161,6 +163,56 @@ def test_a_reader_changes_the_language_and_stays_where_he_is(
     seen.page.goto(front)
     seen.page.get_by_role("link", name="English").click()
     seen.page.wait_for_selector("html[lang=en]")
+    seen.check_alone()
+
+
+@pytest.mark.kernel
+def test_explore_live_leads_from_a_twin_through_the_log_in_to_the_live_board(
+    look: Callable[..., Look], front: str, site: Settings, dashboards: Any
+) -> None:
+    parts = urlsplit(dashboards.address)
+    said = {"host": parts.hostname, "port": parts.port, "pid": dashboards.process.pid}
+    announcement(site).write_text(json.dumps(said))
+    try:
+        seen = look(f"{front}/d/runs")
+        page = seen.page
+        page.get_by_role("link", name="Explore live").click()
+        page.fill("input[name=password]", dashboards.token)
+        page.get_by_role("button", name="Enter").click()
+        page.wait_for_url("**/voila/render/runs.ipynb")
+        page.wait_for_selector("#runs-gaps-title")
+        assert page.inner_text("h1") == "Runs"
+        assert page.query_selector(".ws-notice.ws-bad") is None
+        assert dashboards.token not in page.url
+        seen.check_alone()
+    finally:
+        announcement(site).unlink()
+
+
+def test_a_failure_on_a_twin_leads_to_its_notebook_for_who_may_read(
+    look: Callable[..., Look], front: str, site: Settings
+) -> None:
+    with open_store(site) as store:
+        token = create_token(store, "reads notebooks", "read", now=SYSTEM_CLOCK.now())
+    seen = look(f"{front}/d/runs")
+    page = seen.page
+    page.locator("#runs-failures").get_by_role("link", name="Open").first.click()
+    page.fill("input[name=token]", token)
+    page.get_by_role("button", name="Enter").click()
+    page.wait_for_url("**/runs/*/notebook")
+    assert page.inner_text("h1") == "rain_capture"
+    assert page.evaluate("window.hacked") is None
+    seen.check_alone()
+
+
+def test_a_twin_changes_its_language_where_it_is(look: Callable[..., Look], front: str) -> None:
+    seen = look(f"{front}/d/runs", width=390)
+    seen.page.get_by_role("link", name="Français").click()
+    seen.page.wait_for_selector("html[lang=fr]")
+    assert seen.page.url == f"{front}/d/runs"
+    assert seen.page.inner_text("h1") == "Exécutions"
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
+    seen.shot("runs-390-french")
     seen.check_alone()
 
 

@@ -172,7 +172,9 @@ def _run(
     if fate == "failed":
         notebook = RunFolders(settings.outputs_dir, run_id, claim.attempt).notebook
         notebook.parent.mkdir(parents=True)
-        notebook.write_text("{}")
+        cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": HOSTILE}
+        book = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        notebook.write_text(json.dumps(book))
     assert ledger.finish(store, run_id, claim.attempt, outcome, end)
     return run_id
 

@@ -191,6 +191,15 @@ def test_a_run_without_a_notebook_says_so(shown) -> None:
     assert "notebook is gone" in answer.text
 
 
+def test_a_notebook_that_cannot_be_read_is_a_sentence_for_people(shown) -> None:
+    notebook_of(shown)
+    (shown.store.outputs / "runs" / "run-1" / "1" / "output.ipynb").write_text("{}")
+    answer = shown.client("read").get("/runs/run-1/notebook", headers=HTML)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "The file is no notebook." in answer.text
+
+
 def test_a_closed_front_sends_people_to_log_in_and_back(closed) -> None:
     client = closed.client()
     answer = client.get("/d/rain", headers=HTML, follow_redirects=False)

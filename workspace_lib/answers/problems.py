@@ -149,7 +149,7 @@ def add_handlers(app: FastAPI, page: Callable[[Request, HTTPStatus, str], Respon
         return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields=fields)
 
     @app.exception_handler(errors.WorkspaceError)
-    async def _workspace(request: Request, error: errors.WorkspaceError) -> JSONResponse:
+    async def _workspace(request: Request, error: errors.WorkspaceError) -> Response:
         status = next(
             (code for kind, code in _STATUS.items() if isinstance(error, kind)),
             HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -157,10 +157,11 @@ def add_handlers(app: FastAPI, page: Callable[[Request, HTTPStatus, str], Respon
         log.warning("%s %s: %s", request.method, request.url.path, error)
         # Where the error stands (a path on the server) is for the log, not for the caller.
         detail = f"{error.what} {error.fix}" if error.fix else error.what
-        return answer(request, status, detail)
+        return page(request, status, detail) or answer(request, status, detail)
 
     @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    async def _unexpected(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         detail = "An unexpected error; the log of the web front tells more."
-        return answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return page(request, status, detail) or answer(request, status, detail)

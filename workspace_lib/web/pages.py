@@ -201,7 +201,9 @@ def refusal(request: Request, status: HTTPStatus, detail: str) -> Response | Non
     site = site_for(request)
     if status == HTTPStatus.NOT_FOUND:
         return sentence(site, "page.missing_title", "page.missing", status)
-    return page(site.sentence(status.phrase, detail), status)
+    refused = status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
+    title = status.phrase if refused else site.texts("page.wrong_title")
+    return page(site.sentence(title, detail), status)
 
 
 def _state(site: Site, twin: Twin | None, now: datetime) -> Html:
