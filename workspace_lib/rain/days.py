@@ -141,18 +141,6 @@ def span(connection: Connection, gauge_id: str) -> tuple[int, int] | None:
     return int(join([first], RUN)["first_us"][0]), int(join([last], RUN)["last_us"][-1])
 
 
-def revisions(
-    connection: Connection, gauge_id: str, from_day: int | None = None, to_day: int | None = None
-) -> dict[int, int]:
-    """Return the revision of each day that has rows, from ``from_day`` to before ``to_day``."""
-    query = select(_day.day, _day.revision).where(_day.gauge == gauge_id)
-    if from_day is not None:
-        query = query.where(_day.day >= from_day)
-    if to_day is not None:
-        query = query.where(_day.day < to_day)
-    return {row[0]: row[1] for row in connection.execute(query.order_by(_day.day))}
-
-
 def new_rows(
     t_us: Any,
     tips: Any,
