@@ -109,3 +109,15 @@ def test_what_follows_those_that_go_first_goes_first_too(run_all: Any) -> None:
     )
     assert done == ["capture", "sums", "a_products", "b_check"]
     assert outcome.succeeded
+
+
+def test_what_is_due_since_an_earlier_start_goes_first(
+    settings: Settings, store: Store, run_all: Any
+) -> None:
+    copy, capture = job("copy"), job("capture", after=("copy",))
+    earlier = SYSTEM_CLOCK.now()
+    with write(store.control) as connection:
+        ledger.create_run(connection, copy, "event:left", due=earlier, now=earlier)
+    order, outcome = run_all(capture)
+    assert order == ["copy", "capture"]
+    assert outcome.succeeded

@@ -117,6 +117,9 @@ def run_jobs(
             else:
                 outcome.problems.append(f"{job} was not made due after its forerunner.")
             del followers[job, slot]
+        if stuck := _due_before(store, waiting) - waiting - active:
+            waiting |= stuck
+            display.total += len(stuck)
         living = [run for run_id in sorted(waiting | active) if (run := get_run(store, run_id))]
         # With those that have just ended, whose followers are not made due yet.
         to_come = _to_come(jobset, {run.job for run in living}, followers)
@@ -230,6 +233,17 @@ def _to_come(
     """Return the jobs of which a run goes on or is to come, if all goes well."""
     begun = living | {name for name, _ in followers}
     return begun.union(*(_chain(jobset, name) for name in begun))
+
+
+def _due_before(store: Store, waiting: set[str]) -> set[str]:
+    """Return the runs of an earlier start that ours come `after` and nobody else starts."""
+    before: set[str] = set()
+    for run_id in waiting:
+        run = get_run(store, run_id)
+        for job in run.spec.get("after", ()) if run is not None else ():
+            found = list_runs(store, job=job, states=["due"])
+            before |= {one.id for one in found if run is not None and one.due_at <= run.due_at}
+    return before
 
 
 def _after_publications(
