@@ -175,7 +175,7 @@ def sums(
 ) -> list[GaugeSumsOut]:
     """Give the sums of all windows, from 5 min to 72 h, that end at an instant."""
     chosen, store = _chosen(request, gauge), store_of(request)
-    end = at or queries.latest(store, chosen)
+    end = at or queries.latest(store, chosen, now_of(request))
     if end is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "There is no row of these gauges yet.")
     found = queries.calibrated(store, chosen, end - LOOKBACK, end)
