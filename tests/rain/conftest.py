@@ -18,7 +18,8 @@ from workspace_lib.rain.calibrating import calibrate
 from workspace_lib.rain.capture import capture
 from workspace_lib.rain.clearing import clear_raw
 from workspace_lib.rain.days import merge_rows, new_rows
-from workspace_lib.rain.products import ProductReport, make_products
+from workspace_lib.rain.product_report import ProductReport
+from workspace_lib.rain.products import make_products
 from workspace_lib.rain.settings import Alias, Gauge, Network
 from workspace_lib.rain.tables import rain_days
 from workspace_lib.settings import Settings

@@ -226,3 +226,10 @@ def test_a_product_that_went_out_of_date_keeps_new_files_only(site: Any) -> None
     report = site.clear()
     assert report.moved == 2
     assert [path for path, _ in report.kept] == ["Hydropolis/Hydropol_311223_235700.txt"]
+
+
+def test_one_run_moves_no_more_than_a_slice(site: Any) -> None:
+    site.configure(slice_files=2, **CLEARS)
+    site.products()
+    assert [site.clear().moved, site.clear().moved] == [2, 1]
+    assert site.raw_files() == set()

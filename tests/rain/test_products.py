@@ -15,8 +15,10 @@ import scipy.io
 
 from workspace_lib.errors import ConfigError, ParameterError, SourceError
 from workspace_lib.rain import products as products_module
-from workspace_lib.rain.matrix_files import load_matrix
+from workspace_lib.rain.matrices import read_matrix
+from workspace_lib.rain.matrix_files import encode, load_matrix
 from workspace_lib.rain.product_ledger import NETWORK, list_products, product_file
+from workspace_lib.rain.settings import load_network
 from workspace_lib.rain.yearly_readers import parse_yearly
 
 pytestmark = pytest.mark.server
@@ -195,6 +197,14 @@ def test_rebuild_makes_and_sends_everything_again_with_the_same_bytes(site: Any)
     assert site.files("products") == before
 
 
+def test_a_rebuild_that_did_not_get_to_the_end_is_gone_on_with(site: Any) -> None:
+    site.products()
+    report = site.products(rebuild=True, minutes=-1)
+    assert (report.made, report.left) == (0, 26)
+    report = site.products()
+    assert (report.made, report.sent) == (26, 26)
+
+
 def test_a_year_and_a_gauge_can_be_chosen(site: Any) -> None:
     report = site.products(gauges="hydropolis", years="2023")
     assert {(one.gauge, one.year) for one in list_products(site.store)} == {
@@ -322,3 +332,39 @@ def test_two_gauges_may_not_write_the_same_files(
     path.write_text("gauges: [{id: a, name: A, folder: x/y}, {id: b, name: B, folder: x_y}]")
     with pytest.raises(ConfigError, match="files of the same name"):
         served_site.products()
+
+
+def test_a_run_that_is_over_leaves_the_rest_to_the_next_one(site: Any) -> None:
+    report = site.products(minutes=-1)
+    assert (report.made, report.left, report.complete) == (0, 26, False)
+    assert "26 files are left to be made" in report.trouble
+    assert site.products(upload=False).made == 26
+    report = site.products(minutes=-1)
+    assert (report.left, report.sent, report.waiting) == (0, 0, 26)
+    assert site.products().sent == 26
+
+
+def test_analysts_make_the_matrix_of_a_year_from_the_store(site: Any, tmp_path: Path) -> None:
+    site.products()
+    gauges = load_network(site.settings).gauges
+    matrix = read_matrix(site.store, gauges, 2024)
+    path = tmp_path / "x.npz"
+    path.write_bytes(site.files("products")["network/2024/network_sparse_2024.npz"])
+    assert encode(matrix, ".npz") == path.read_bytes()
+    one = read_matrix(site.store, gauges[1:], 2024)
+    assert encode(one, ".npz") == encode(load_matrix(path).row("polytech"), ".npz")
+
+
+def test_real_raw_files_become_yearly_files(served_site: Any, real_data: Path) -> None:
+    lines = []
+    for path in sorted((real_data / "rain/hsm").glob("Hydropol_*.txt")):
+        served_site.tree.put(f"/Hydropolis/{path.name}", path.read_bytes(), 1.0)
+        lines += path.read_text().splitlines()
+    served_site.capture()
+    served_site.calibrate()
+    served_site.products()
+    sent = served_site.files("products")
+    found = csv(sent["Hydropolis/2023/Hydropolis_concatenated_2023.csv"])
+    expected = [[float(text) for text in line.split(",")[1:]] for line in lines]
+    assert found[["Timestamp", "Rain", "Wind", "Battery"]].to_numpy().tolist() == expected
+    assert set(found["Station"]) == {"Hydropolis"}

@@ -47,6 +47,8 @@ def clear_raw(
 ) -> TrashReport:
     """Move raw files that are no longer needed to the trash folder of their server.
 
+    One run moves ``slice_files`` of the source at most.
+
     Parameters
     ----------
     store : Store
@@ -78,7 +80,15 @@ def clear_raw(
             fix="Set wings.rain.products.source, or take allow_delete back.",
         )
     needed = _Needed(store, settings, name)
-    return trash(store, settings, name, must_stay=needed.reasons, now=now, stop=stop)
+    return trash(
+        store,
+        settings,
+        name,
+        must_stay=needed.reasons,
+        limit=settings.source(name).slice_files,
+        now=now,
+        stop=stop,
+    )
 
 
 class _Needed:

@@ -16,9 +16,12 @@ from typing import Any, Final
 import numpy as np
 from scipy.sparse import csr_array
 
-from workspace_lib.clock import to_us
+from workspace_lib.clock import from_us, to_us
 from workspace_lib.errors import DataQualityError, ParameterError
+from workspace_lib.rain import queries
 from workspace_lib.rain.analysis import US, Coverage, Floats, Ints, TipSeries
+from workspace_lib.rain.settings import Gauge
+from workspace_lib.store.engines import Store
 
 STEP_S: Final = 60
 _STEP_US: Final = STEP_S * US
@@ -133,6 +136,22 @@ def span_us(year: int) -> tuple[int, int]:
     The row stamped at midnight of New Year counts the last minute before it.
     """
     return epoch_us(year) - _STEP_US, epoch_us(year + 1) - _STEP_US
+
+
+def read_matrix(store: Store, gauges: Sequence[Gauge], year: int) -> RainMatrix:
+    """Make the matrix of a year from what the store holds: of the network, or of one gauge."""
+    series = calibrated_year(store, gauges, year)
+    return build([series[gauge.id] for gauge in gauges], year)
+
+
+def calibrated_year(store: Store, gauges: Sequence[Gauge], year: int) -> dict[str, TipSeries]:
+    """Return the rain of a UTC year with its calibrated depths, by the gauges' house names.
+
+    It begins a minute before, so that what the first row counts is covered.
+    """
+    begin, _ = span_us(year)
+    end = epoch_us(year + 1) - 1  # a row stamped at midnight is of the next year
+    return queries.calibrated(store, gauges, from_us(begin), from_us(end))
 
 
 def build(series: Sequence[TipSeries], year: int) -> RainMatrix:

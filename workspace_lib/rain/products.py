@@ -9,20 +9,21 @@ What was made from the same rows and calibrations is neither made nor sent again
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections import Counter
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import update
 
-from workspace_lib.clock import SYSTEM_CLOCK, ensure_utc, from_us
+from workspace_lib.clock import SYSTEM_CLOCK, ensure_utc
 from workspace_lib.errors import ConfigError, ParameterError, SourceError, StoreError
 from workspace_lib.files import atomic_write, sha256_bytes, sha256_file
-from workspace_lib.rain import matrices, matrix_files, queries
+from workspace_lib.rain import matrices, matrix_files
 from workspace_lib.rain.analysis import TipSeries
 from workspace_lib.rain.days import read_rows
 from workspace_lib.rain.product_ledger import (
@@ -35,6 +36,7 @@ from workspace_lib.rain.product_ledger import (
     product_file,
     wanted,
 )
+from workspace_lib.rain.product_report import ProductReport
 from workspace_lib.rain.settings import (
     Gauge,
     Network,
@@ -49,76 +51,12 @@ from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store, read, write
 from workspace_lib.store.upsert import upsert
 from workspace_lib.transports.file_source import SourceUnreachable, open_source
-from workspace_lib.transports.ftp_trash import TrashReport
 
 log = logging.getLogger(__name__)
 
 Key = tuple[str, int, str]
 #: Which of the two matrices a kind holds, where its format holds one.
 _MATRIX_OF: Final = {"sparse_tips_mtx": "tips"}
-
-
-@dataclass(frozen=True)
-class ProductReport:
-    """What one run made and sent.
-
-    ``made`` files were written, ``unchanged`` ones were as they should be; ``sent`` were put on
-    the server and proved, ``waiting`` ones are not there yet. ``years`` are those with something
-    made.
-    """
-
-    gauges: tuple[str, ...]
-    years: tuple[int, ...] = ()
-    made: int = 0
-    unchanged: int = 0
-    bytes_made: int = 0
-    sent: int = 0
-    bytes_sent: int = 0
-    waiting: int = 0
-    server: str | None = None
-    failed: tuple[tuple[str, str], ...] = ()
-    days_without_depth: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every product is made, and sent if it is to be sent."""
-        return not self.failed and not self.waiting
-
-    @property
-    def trouble(self) -> str:
-        """What somebody should look at, in one sentence; empty if there is nothing."""
-        parts = []
-        if self.failed:
-            parts.append(f"{len(self.failed)} files could not be made or sent")
-        if self.waiting:
-            parts.append(f"{self.waiting} files wait to be sent")
-        if self.days_without_depth:
-            named = ", ".join(f"{gauge} {days}" for gauge, days in self.days_without_depth.items())
-            parts.append(f"days without calibrated depths: {named}")
-        return "; ".join(parts)
-
-    @property
-    def counts(self) -> dict[str, Any]:
-        """What can be counted, by name, for people who look at the notebook."""
-        return {name: value for name, value in asdict(self).items() if isinstance(value, int | str)}
-
-    def to_dict(self, cleared: TrashReport | None = None) -> dict[str, Any]:
-        """Return the report as plain values, to be published, with what was cleared afterwards."""
-        clearing = {"allowed": False, "moved": 0, "removed": 0, "kept": 0, "why_kept": {}}
-        if cleared is not None:
-            clearing = {
-                "allowed": cleared.allowed,
-                "moved": cleared.moved,
-                "removed": cleared.removed,
-                "kept": len(cleared.kept),
-                "why_kept": dict(Counter(reason for _, reason in cleared.kept)),
-            }
-        return {
-            **asdict(self),
-            "complete": self.complete,
-            "trouble": self.trouble,
-            "clearing": clearing,
-        }
 
 
 def make_products(
@@ -129,6 +67,7 @@ def make_products(
     years: str | Iterable[int] = "all",
     rebuild: bool = False,
     upload: bool = True,
+    minutes: float | None = None,
     now: datetime | None = None,
     progress: Callable[[float, str], object] | None = None,
     stop: threading.Event | None = None,
@@ -146,9 +85,12 @@ def make_products(
     years : str or iterable of int
         UTC years (also as text with commas), or ``all``.
     rebuild : bool
-        Make and send all of them again, whatever they were made from.
+        Make and send all of them again, whatever they were made from; the next runs go on with it
+        if this one does not get to the end.
     upload : bool
         Whether to send them; they are made anyway.
+    minutes : float, optional
+        Stop after the file under way when this long has passed [min]; the next run goes on.
     now : datetime, optional
         The instant noted beside them; the machine's clock otherwise.
     progress : callable, optional
@@ -166,10 +108,13 @@ def make_products(
     rain, network = load_rain(settings), load_network(settings)
     run = _Run(store, settings, network, rain.products, ensure_utc(now or SYSTEM_CLOCK.now()))
     run.stop = stop or run.stop
+    run.ends = math.inf if minutes is None else time.monotonic() + 60 * minutes
     run.tell = progress or run.tell
     chosen = [gauge.id for gauge in network.choose(gauges)]
     scope = run.scope({*chosen, NETWORK}, _years(years))
-    run.make(scope, rebuild)
+    if rebuild:
+        run.forget(scope)
+    run.make(scope)
     if upload:
         run.send(scope)
     report = run.report(chosen, scope if upload else ())
@@ -236,10 +181,10 @@ class _Run:
     ) -> None:
         self.store, self.settings, self.network = store, settings, network
         self.products, self.now = products, now
-        self.stop = threading.Event()
+        self.stop, self.ends = threading.Event(), math.inf
         self.tell: Callable[[float, str], object] = lambda share, what: None
         self.made: list[Product] = []
-        self.unchanged = self.sent = self.bytes_sent = 0
+        self.unchanged = self.left = self.sent = self.bytes_sent = 0
         self.failed: list[tuple[str, str]] = []
         self.have: dict[Key, Product] = {}
 
@@ -252,19 +197,38 @@ class _Run:
             if one.gauge in owners and (years is None or one.year in years)
         ]
 
-    def make(self, scope: Sequence[Wanted], rebuild: bool) -> None:
+    def forget(self, scope: Sequence[Wanted]) -> None:
+        """Forget what products were made from and where they lie, so that all is done again.
+
+        It is noted in the store: if this run does not get to the end, the next one goes on.
+        """
+        columns = rain_products.c
+        with write(self.store.data) as connection:
+            for one in scope:
+                connection.execute(
+                    update(rain_products)
+                    .where(
+                        columns.gauge == one.gauge,
+                        columns.year == one.year,
+                        columns.kind == one.kind.name,
+                    )
+                    .values(fingerprint="", uploaded=None)
+                )
+            self.have = by_key(connection)
+
+    def make(self, scope: Sequence[Wanted]) -> None:
         """Make what is not made from what there is now, a year of a gauge at a time."""
         groups = [(key, list(group)) for key, group in groupby(scope, lambda w: (w.gauge, w.year))]
         for done, ((owner, year), group) in enumerate(groups):
-            if self.stop.is_set():
-                return
-            stale = [one for one in group if rebuild or not self._stands(one)]
+            stale = [one for one in group if not self._stands(one)]
             self.unchanged += len(group) - len(stale)
-            if not stale:
+            if stale and self._is_over():
+                self.left += len(stale)
+            if not stale or self._is_over():
                 continue
             self.tell(done / len(groups), f"making {owner} {year}")
             for one, content in self._contents(owner, year, stale).items():
-                self._keep(one, content, rebuild)
+                self._keep(one, content)
 
     def send(self, scope: Sequence[Wanted]) -> None:
         """Send what is made and not at its target yet."""
@@ -277,7 +241,7 @@ class _Run:
             return
         with open_source(self.settings, self.products.source, stop=self.stop) as remote:
             for done, one in enumerate(waiting):
-                if self.stop.is_set():
+                if self._is_over():
                     return
                 self.tell(done / len(waiting), f"sending {one.file}")
                 product, path = self.have[one.key], (one.target or "").partition(":")[2]
@@ -307,6 +271,7 @@ class _Run:
             years=tuple(sorted({product.year for product in self.made})),
             made=len(self.made),
             unchanged=self.unchanged,
+            left=self.left,
             bytes_made=sum(product.bytes for product in self.made),
             sent=self.sent,
             bytes_sent=self.bytes_sent,
@@ -315,6 +280,9 @@ class _Run:
             failed=tuple(self.failed),
             days_without_depth={gauge: days for gauge, days in without.items() if days},
         )
+
+    def _is_over(self) -> bool:
+        return self.stop.is_set() or time.monotonic() > self.ends
 
     def _stands(self, one: Wanted) -> bool:
         product = self.have.get(one.key)
@@ -326,9 +294,7 @@ class _Run:
     def _contents(self, owner: str, year: int, stale: Sequence[Wanted]) -> Mapping[Wanted, bytes]:
         """Return the bytes of products of one gauge (or the network) and year."""
         gauges = self.network.gauges if owner == NETWORK else (self.network.gauge(owner),)
-        begin, _ = matrices.span_us(year)
-        end = matrices.epoch_us(year + 1) - 1  # a row stamped at midnight is of the next year
-        series = queries.calibrated(self.store, gauges, from_us(begin), from_us(end))
+        series = matrices.calibrated_year(self.store, gauges, year)
         found: dict[Wanted, bytes] = {}
         sparse = [one for one in stale if one.kind.format != "csv"]
         if sparse:
@@ -355,7 +321,7 @@ class _Run:
                 found[one] = concatenated_csv(rows, label, year, columns)
         return found
 
-    def _keep(self, one: Wanted, content: bytes, rebuild: bool) -> None:
+    def _keep(self, one: Wanted, content: bytes) -> None:
         """Write a product's file, then its row."""
         before, digest = self.have.get(one.key), sha256_bytes(content)
         path = self.store.outputs / one.path
@@ -370,7 +336,7 @@ class _Run:
             path=one.path,
             target=one.target,
             written=self.now,
-            uploaded=before.uploaded if before is not None and same and not rebuild else None,
+            uploaded=before.uploaded if before is not None and same else None,
         )
         with write(self.store.data) as connection:
             upsert(connection, rain_products, asdict(product), key=("gauge", "year", "kind"))

@@ -62,6 +62,7 @@ def trash(
     source_name: str,
     *,
     must_stay: MustStay | None = None,
+    limit: int | None = None,
     now: datetime | None = None,
     stop: threading.Event | None = None,
 ) -> TrashReport:
@@ -76,6 +77,8 @@ def trash(
     must_stay : callable, optional
         Asked for each batch of parsed files which of them are still needed on the server: by id,
         with the reason.
+    limit : int, optional
+        Most files moved in this run.
     now : datetime, optional
         The machine's clock otherwise.
     stop : threading.Event, optional
@@ -103,6 +106,7 @@ def trash(
     with open_source(settings, source_name, stop=stop) as remote:
         run = _Clearing(store, source_name, remote, folder, moment, stop or threading.Event())
         run.must_stay = must_stay or run.must_stay
+        run.limit = limit
         run.move(list(remote.list("/", skip=own_folders(source), problems=run.kept)))
         run.remove(moment.date() - timedelta(days=source.delete_after_days))
     log.info(
@@ -130,6 +134,7 @@ class _Clearing:
         self.store, self.name, self.remote = store, name, remote
         self.folder, self.now, self.stop = folder, now, stop
         self.must_stay: MustStay = lambda rows: {}
+        self.limit: int | None = None
         self.moved = self.removed = 0
         self.kept: list[Problem] = []
 
@@ -144,7 +149,7 @@ class _Clearing:
             needed = self.must_stay([row for row, _ in parsed]) if parsed else {}
             try:
                 for row, item in parsed:
-                    if self.stop.is_set():
+                    if self.stop.is_set() or self.limit == self.moved + len(done):
                         break
                     if row.id in needed:
                         self.kept.append((row.path, needed[row.id]))
