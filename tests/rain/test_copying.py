@@ -19,6 +19,7 @@ from workspace_lib.rain.copying import copy
 from workspace_lib.rain.days import read_rows
 from workspace_lib.rain.loggers import LoggerFile, Loggers, SimulatedGauge
 from workspace_lib.rain.settings import load_network
+from workspace_lib.rain.simulator import RainSimulator
 from workspace_lib.settings import Settings, load_settings
 from workspace_lib.store import inventory
 from workspace_lib.store.engines import Store, read
@@ -408,6 +409,31 @@ def test_the_whole_chain_clears_what_was_copied_and_does_not_copy_it_again(
     assert copy(store, settings, now=served_site.now).copied == 0
     assert list(held(tree, "base")) == [name]
     assert not [path for path in held(tree, "raw") if path.startswith("Hydropolis")]
+
+
+def test_every_fault_of_the_loggers_comes_through_the_copy(
+    site: Settings, rain_store: Store, server: MemoryFtp
+) -> None:
+    set_delivery(site, hydropolis="copied", polytech="copied")
+    gauges = [
+        SimulatedGauge(one.id, f"{TARGET}/{one.folder}", one.logger, one.label, base)
+        for one in GAUGES
+        for base in [None if one.id == "triolet" else f"{BASE}/{one.folder}"]
+    ]
+    simulator = RainSimulator(gauges, START, 2, seed=76)
+    simulator.tree = server.tree
+    simulator.advance_to(START + timedelta(days=2))
+    truth, later = simulator.truth(), START + timedelta(days=3)
+    report = copy(rain_store, site, now=later)
+    captured = capture(rain_store, site, now=later)
+    assert report.copied > 500
+    assert captured.fetched + report.copied == truth.files
+    assert captured.rows == sum(len(gauge.stamps) for gauge in truth.gauges.values())
+    for gauge, expected in truth.gauges.items():
+        found = stored(rain_store, gauge)
+        assert [stamp for stamp, _ in found] == expected.stamps.tolist()
+        assert [tips for _, tips in found] == expected.tips.tolist()
+    assert (captured.conflicts, captured.set_aside) == (truth.conflicts, truth.set_aside)
 
 
 def test_progress_and_counts_are_told(site: Settings, rain_store: Store, deliver: Deliver) -> None:

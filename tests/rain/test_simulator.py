@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from workspace_lib import simulators
+from workspace_lib.clock import SYSTEM_CLOCK
 from workspace_lib.errors import ConfigError
 from workspace_lib.rain.simulator import NAME, SECRET, RainSimulator, SimulatedGauge, simulator_of
 from workspace_lib.settings import Settings
@@ -61,6 +63,31 @@ def test_a_client_finds_the_files_of_the_past(simulator: RainSimulator) -> None:
         names = [name for name, _ in ftp.mlsd("/Hydropolis")]
     assert names[0] == "Hydropol_011126_000400.txt"
     assert len(names) == simulator.truth().files == 28
+
+
+def test_a_gauge_to_be_copied_delivers_into_the_base_folder(
+    make_site: Callable[..., Settings],
+) -> None:
+    where = {"host": "simulator://rain"}
+    settings = make_site(
+        {
+            "sources": {"rain": {**where, "folder": "/to"}, "base": {**where, "folder": "/from"}},
+            "wings": {"rain": {"copy_from": "base"}},
+        }
+    )
+    (settings.site_dir / "gauges.yml").write_text(
+        "gauges:\n"
+        "  - {id: mse, name: Mse, folder: Mse, delivery: copied, base_folder: MSE}\n"
+        "  - {id: um, name: UM, folder: UM}\n",
+        encoding="utf-8",
+    )
+    made = simulator_of(settings, days=2)
+    made.advance_to(SYSTEM_CLOCK.now())
+    counted = Counter(path.rpartition("/")[0] for path in made.tree.files())
+    assert set(counted) == {"/from/MSE", "/to/Mse", "/to/UM"}
+    assert 250 < counted["/from/MSE"] < 300
+    assert 250 < counted["/to/Mse"] < 300
+    assert counted.total() == made.truth().files
 
 
 def test_running_loggers_go_on_writing(simulator: RainSimulator) -> None:

@@ -54,11 +54,12 @@ Outcome = Literal["copied", "replaced", "there", "aside"]
 class CopyReport:
     """What one run of `copy` saw and did.
 
-    ``listed``, ``new``, ``waiting``, ``fetched``, ``bytes``, ``left`` and ``failed`` are those of
-    the mirror of the base folder, ``failed`` also what could not be put in place. Of the files put
-    in place, ``copied`` are new there, ``replaced`` took the place of their shorter selves,
-    ``there`` needed nothing and ``aside`` lie in the subfolder `ASIDE`, since the gauge filled
-    their name otherwise. ``handed_over`` of them are of gauges that deliver directly by now.
+    ``listed``, ``new``, ``waiting``, ``fetched``, ``left`` and ``failed`` are those of the mirror
+    of the base folder, the last two also of what was not put in place. Of the files put in place
+    (``bytes`` in all), ``copied`` are new there, ``replaced`` took the place of a beginning or an
+    earlier version of themselves, ``there`` needed nothing, and ``aside`` lie in the subfolder
+    `ASIDE`, since the gauge filled their name otherwise. ``handed_over`` of them are of gauges that
+    deliver directly by now.
     """
 
     base: str
