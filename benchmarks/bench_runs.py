@@ -1,13 +1,15 @@
 """What a scheduled run costs beside its work: papermill's command, papermill itself, our runner.
 
 The notebook does next to nothing, but imports what most of them do. The three take turns, since
-the machine may be busy with other things: a slow minute then slows all of them.
+the machine may be busy with other things: a slow minute then slows all of them. Processor time says
+what a quiet machine would need; seconds and runs a second are only judged on one.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -68,6 +71,11 @@ class OurRuns:
         claim = ledger.claim_one(self._store, run_id, owner="bench", now=now, lease_s=30.0)
         assert claim is not None
         return claim
+
+    def used_s(self) -> float:
+        """Return the processor time of this process, of the warm parent and of its runs [s]."""
+        assert self._executor.warm_parent is not None, "runs start cold"
+        return used_here() + sum(psutil.Process(self._executor.warm_parent).cpu_times()[:4])
 
     def one(self) -> None:
         """Do one run, until its runner is gone."""
@@ -131,11 +139,31 @@ def write_notebook(path: Path) -> None:
     nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": spec}), path)
 
 
-def timed(act: Callable[[], object]) -> float:
-    """Return how long ``act`` takes [s]."""
-    begin = time.perf_counter()
-    act()
-    return time.perf_counter() - begin
+@dataclass
+class Taken:
+    """What runs of one kind took, one by one: time and processor time [s]."""
+
+    wall_s: list[float] = field(default_factory=list)
+    processor_s: list[float] = field(default_factory=list)
+
+    def measure(self, act: Callable[[], object], used_s: Callable[[], float]) -> None:
+        """Do one run."""
+        begin, used = time.perf_counter(), used_s()
+        act()
+        self.wall_s.append(time.perf_counter() - begin)
+        self.processor_s.append(used_s() - used)
+
+    @property
+    def median_s(self) -> float:
+        """Median time of a run [s]."""
+        return statistics.median(self.wall_s)
+
+
+def used_here() -> float:
+    """Return the processor time of this process and of those it has waited for [s]."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    used = [resource.getrusage(who) for who in whose]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def by_command(folder: Path) -> None:
@@ -170,20 +198,24 @@ def with_bytecode() -> int | None:
         return subprocess.call([sys.executable, *sys.argv], env=environment)
 
 
-def measure(folder: Path) -> tuple[dict[str, list[float]], float, float]:
-    """Return the times of each way [s], our runs a second two at a time, and load while at it."""
+def measure(folder: Path) -> tuple[dict[str, Taken], float, float]:
+    """Return what each way took, our runs a second two at a time, and the load while at it."""
     write_notebook(folder / "near_empty.ipynb")
     with our_runs(folder) as ours:
-        ways = {COMMAND: lambda: by_command(folder), LIBRARY: lambda: by_library(folder)}
-        ways[OURS] = ours.one
+        ways: dict[str, Callable[[], object]] = {
+            COMMAND: lambda: by_command(folder),
+            LIBRARY: lambda: by_library(folder),
+            OURS: ours.one,
+        }
         for way in ways.values():
             way()  # fills caches of files
-        times: dict[str, list[float]] = {name: [] for name in ways}
+        found = {name: Taken() for name in ways}
+        loads = [psutil.getloadavg()[0]]
         for _ in range(RUNS):
             for name, way in ways.items():
-                times[name].append(timed(way))
-        load = psutil.getloadavg()[0]
-        return times, ours.many(2 * RUNS), load
+                found[name].measure(way, ours.used_s if name == OURS else used_here)
+            loads.append(psutil.getloadavg()[0])
+        return found, ours.many(2 * RUNS), statistics.median(loads)
 
 
 def main() -> int:
@@ -194,29 +226,36 @@ def main() -> int:
     logging.disable(logging.WARNING)
     folder = Path(tempfile.mkdtemp(prefix="bench-runs-"))
     try:
-        times, per_s, load = measure(folder)
+        found, per_s, load = measure(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    row(f"Near-empty notebook, {RUNS} runs", "median", "fastest", "slowest", "ours is")
-    for name, found in times.items():
-        ratio = medians[name] / medians[OURS]
-        cells = [f"{value:.2f} s" for value in (medians[name], min(found), max(found))]
-        row(name, *cells, f"{ratio:.1f} x faster" if name != OURS else "")
+    ours, cores = found[OURS], psutil.cpu_count() or 1
+    row(f"Near-empty notebook, {RUNS} runs", "median", "slowest", "ours is", "processor", "ours is")
+    for name, taken in found.items():
+        used = statistics.median(taken.processor_s)
+        row(
+            name,
+            f"{taken.median_s:.2f} s",
+            f"{max(taken.wall_s):.2f} s",
+            f"{taken.median_s / ours.median_s:.1f} x faster" if name != OURS else "",
+            f"{used:.2f} s",
+            f"{used / statistics.median(ours.processor_s):.1f} x less" if name != OURS else "",
+        )
     row(f"our runner, {AT_ONCE} at a time", f"{per_s:.1f} /s")
-    row("load of the machine meanwhile", f"{load:.1f}", f"of {psutil.cpu_count()}")
+    row(f"load of the {cores} cores meanwhile", f"{load:.1f}")
     print()
-    checks = {
-        f"{TARGET_TO_COMMAND:g} x faster than the command": medians[COMMAND]
-        >= TARGET_TO_COMMAND * medians[OURS],
-        f"{TARGET_TO_LIBRARY:g} x faster than the library": medians[LIBRARY]
-        >= TARGET_TO_LIBRARY * medians[OURS],
-        f"median under {TARGET_MEDIAN_S:g} s": medians[OURS] < TARGET_MEDIAN_S,
-        f"{TARGET_PER_S:g} runs a second": per_s >= TARGET_PER_S,
-    }
-    for what, met in checks.items():
-        row(f"target: {what}", "met" if met else "MISSED")
-    return 0 if all(checks.values()) else 1
+    quiet = load <= cores
+    verdicts = [
+        (TARGET_TO_COMMAND * ours.median_s <= found[COMMAND].median_s, True,
+         f"{TARGET_TO_COMMAND:g} x faster than the command"),
+        (TARGET_TO_LIBRARY * ours.median_s <= found[LIBRARY].median_s, True,
+         f"{TARGET_TO_LIBRARY:g} x faster than the library"),
+        (ours.median_s < TARGET_MEDIAN_S, quiet, f"median under {TARGET_MEDIAN_S:g} s"),
+        (per_s >= TARGET_PER_S, quiet, f"{TARGET_PER_S:g} runs a second"),
+    ]  # fmt: skip
+    for met, judged, what in verdicts:
+        row(f"target: {what}", "met" if met else "MISSED" if judged else "busy machine")
+    return 0 if all(met or not judged for met, judged, _ in verdicts) else 1
 
 
 def row(what: str, *cells: str) -> None:

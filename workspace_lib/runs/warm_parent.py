@@ -239,40 +239,18 @@ class Parent:
                 self._reap()
 
     def _answer(self) -> None:
-        """Take one order and fork its runner."""
+        """Fork a process for an order, which it reads itself: secrets in it never come here."""
         try:
             connection, _ = self._listener.accept()
         except OSError:
             return  # it has gone away already
-        order, handles = self._receive(connection)
-        if order is not None:
-            pid = os.fork()
-            if pid == 0:
-                _end_with(lambda: _be_runner(order, handles[0], connection, self._room))
-            self._runners[pid] = connection
-        else:
+        if peer_of(connection) != os.getuid():
             connection.close()
-        for handle in handles:
-            os.close(handle)
-
-    def _receive(self, connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-        """Return the order and the log's descriptor, or None if it is refused."""
-        handles: list[int] = []
-        try:
-            connection.settimeout(_PATIENCE_S)
-            if peer_of(connection) != os.getuid():
-                return None, handles
-            content, handles, _, _ = socket.recv_fds(connection, LONGEST_MESSAGE, 4)
-            order: dict[str, Any] = json.loads(content) if content else {}
-            if not isinstance(order, dict) or order.get("key") != self._key or len(handles) != 1:
-                _tell(connection, {"refused": "it was loaded from another environment"})
-            elif not self._room.fits(order["shown"], order["marks"]):
-                _tell(connection, {"refused": "the command line is too long"})
-            else:
-                return order, handles
-        except (OSError, ValueError, KeyError) as error:
-            sys.stderr.write(f"warm parent: {error}\n")
-        return None, handles
+            return
+        pid = os.fork()
+        if pid == 0:
+            _end_with(lambda: _take_order(connection, self._key, self._room))
+        self._runners[pid] = connection
 
     def _reap(self) -> None:
         while self._runners:
@@ -284,16 +262,32 @@ class Parent:
                 connection.close()
 
 
-def _be_runner(
-    order: Mapping[str, Any], log: int, connection: socket.socket, room: Room
-) -> int | None:
-    """Be the runner, in the process that was forked for it; returns its exit code."""
+def _take_order(connection: socket.socket, key: str, room: Room) -> int | None:
+    """Read what is wanted, refuse it or be the runner; returns the exit code."""
     os.setsid()
     _make_new()
-    null = os.open(os.devnull, os.O_RDWR)
-    for handle, number in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(handle, number)
     _close_all_but(connection.fileno())
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    connection.settimeout(_PATIENCE_S)
+    try:
+        content, handles, _, _ = socket.recv_fds(connection, LONGEST_MESSAGE, 4)
+        order: dict[str, Any] = json.loads(content)
+    except (OSError, ValueError):
+        return 0  # only somebody who looked whether we are here
+    if not isinstance(order, dict) or order.get("key") != key or len(handles) != 1:
+        _tell(connection, {"refused": "it was loaded from another environment"})
+        return 0
+    if not room.fits(order["shown"], order["marks"]):
+        _tell(connection, {"refused": "the command line is too long"})
+        return 0
+    for number in (1, 2):
+        os.dup2(handles[0], number)
+    _close_all_but(connection.fileno())
+    return _be_runner(order, connection, room)
+
+
+def _be_runner(order: Mapping[str, Any], connection: socket.socket, room: Room) -> int | None:
+    """Be the runner, as soon as whoever ordered it says so; returns its exit code."""
     os.chdir(order["cwd"])
     _set_environment(order["environment"])
     importlib.invalidate_caches()
