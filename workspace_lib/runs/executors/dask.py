@@ -79,6 +79,12 @@ class DaskExecutor:
                 where="runs.dask_address",
                 fix="Set it, as tcp://host:8786.",
             )
+        if settings.runs.dask_address.startswith("tls://") and not settings.runs.dask_ca:
+            raise ConfigError(
+                "A dask scheduler with TLS needs certificates.",
+                where="runs.dask_ca",
+                fix="Set runs.dask_ca, runs.dask_certificate and runs.dask_key.",
+            )
         self._settings = settings
         self._address = settings.runs.dask_address
         self._client: Client | None = None
