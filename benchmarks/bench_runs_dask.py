@@ -35,6 +35,7 @@ from workspace_lib.store.migrate import open_store
 
 SLOTS = 12
 PATIENCE_S = 180.0
+FREE_PORTS = ("--port", "0", "--dashboard-address", "127.0.0.1:0")
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = {
     "wait": "import time\n\ntime.sleep(1.5)",
@@ -50,7 +51,7 @@ class Bench:
         self._folder, self._stack = folder, stack
         self._workers = 0
         told = folder / "scheduler.json"
-        self._start("dask_scheduler", "--port", "0", "--scheduler-file", str(told))
+        self._start("dask_scheduler", *FREE_PORTS, "--scheduler-file", str(told))
         wait_until(told.exists, "the dask scheduler")
         self._address: str = json.loads(told.read_text())["address"]
         self.settings = self._make_site()

@@ -51,6 +51,7 @@ SITE = {
     "devices": {"line:one": None},
     "runs": {"grace_s": 2.0, "heartbeat_s": 0.2, "max_parallel": 4},
 }
+FREE_PORTS = ("--port", "0", "--dashboard-address", "127.0.0.1:0")
 #: Tells its process and that it was there, then waits for its file.
 WAITS = (
     "import os, time, workspace_lib\nrun = workspace_lib.current_run()\n"
@@ -83,7 +84,7 @@ class Cluster:
     def start(self, wait_until: WaitUntil) -> None:
         """Start the scheduler and workers ``one`` and ``two``, each with two places."""
         told = self.folder / "scheduler.json"
-        self._start("scheduler", "--port", "0", "--scheduler-file", str(told))
+        self._start("scheduler", *FREE_PORTS, "--scheduler-file", str(told))
         wait_until(told.exists, "the dask scheduler listens")
         self.address = json.loads(told.read_text())["address"]
         for name in ("one", "two"):
