@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workspace_lib import formats
 from workspace_lib.cli import main
@@ -223,3 +225,50 @@ def test_the_real_clock_reset_minute_has_two_batteries(real_data: Path) -> None:
     assert record.data["t_us"].tolist() == [1_072_915_260 * 10**6] * 2
     assert record.data["battery_v"].tolist() == [13.404, 14.105]
     assert [issue.code for issue in record.issues] == ["repeated_stamp"]
+
+
+NUMBERS = [b"0", b"3", b"3.0", b"0.2", b"-1", b"1e5", b"12.194", b" 7 ", b"2024", b"9" * 14]
+ODD = [b"na", b"", b"x", b'"', b"MSE", b"\xc3\xa9", b"\xff", b"\0", b"\x1b"]
+FIELDS = st.sampled_from([*NUMBERS, *ODD, b"1704067200", b"1704067260.0"])
+LINES = st.one_of(
+    st.binary(max_size=30),
+    st.lists(FIELDS, min_size=1, max_size=8).map(b",".join),
+    st.tuples(st.integers(1704067200, 1704067500), FIELDS, FIELDS, FIELDS).map(
+        lambda parts: b"MSE,%d,%b,%b,%b,2024.0" % parts
+    ),
+)
+
+
+@given(
+    st.lists(LINES, max_size=12),
+    st.sampled_from([b"\n", b"\r\n"]),
+    st.booleans(),
+    st.sampled_from(["concatenated", "treated"]),
+)
+def test_every_line_of_any_file_is_accounted_for(
+    lines: list[bytes], end: bytes, finished: bool, kind: str
+) -> None:
+    content = HEADER + end.join(lines) + (end if finished else b"")
+    try:
+        parsed = parse_yearly(content, f"Mse_{kind}_2024.csv")
+    except FormatError:
+        return
+    counted = len(parsed.rows) + parsed.blank + parsed.bad + parsed.unrecorded + 1
+    assert parsed.lines == counted
+    assert parsed.missing is not None
+    assert parsed.missing >= 0
+    value = "tips" if parsed.unit == "tips" else "rain_mm"
+    assert (parsed.rows[value] >= 0).all()
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40, unique=True), st.data())
+def test_counts_written_in_any_form_come_back(minutes: list[int], data: st.DataObject) -> None:
+    counts = data.draw(st.lists(st.integers(0, 99), min_size=len(minutes), max_size=len(minutes)))
+    forms = ("%d", "%d.0", "%d.", " %d ", "+%d")
+    rows = [
+        row(minute, data.draw(st.sampled_from(forms)) % count)
+        for minute, count in zip(minutes, counts, strict=True)
+    ]
+    parsed = concatenated(*rows)
+    assert parsed.rows["tips"].tolist() == counts
+    assert parsed.missing == max(minutes) - min(minutes) + 1 - len(minutes)
