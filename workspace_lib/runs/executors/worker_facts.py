@@ -88,8 +88,9 @@ def code_hash(settings: Settings) -> str:
     jobs = settings.notebooks_dir / "jobs"
     for folder, pattern in ((_PACKAGE, "**/*.py"), (jobs, "**/*.ipynb")):
         for path in sorted(folder.glob(pattern)):
-            whole.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            whole.update(path.read_bytes() + b"\0")
+            name = path.relative_to(folder).as_posix()
+            if ".ipynb_checkpoints/" not in name:  # what Jupyter keeps beside an open notebook
+                whole.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return whole.hexdigest()
 
 
