@@ -114,6 +114,8 @@ def own_files() -> dict[str, int]:
 
 def serve(channel: socket.socket, folder: Path) -> None:
     """Fork a kernel for each order that comes, until the other end closes or there is a doubt."""
+    if sys.platform == "win32":
+        raise NotImplementedError("Kernels are forked on Linux alone.")
     preload(folder)
     loaded = own_files()
     # Kernels that ended are nobody's business here; the server looks at them itself.
@@ -136,6 +138,8 @@ def serve(channel: socket.socket, folder: Path) -> None:
 
 def _wait_for_kernels(channel: socket.socket) -> None:
     """Wait until the kernels, which end with this process, have ended or the server has."""
+    if sys.platform == "win32":
+        return
     channel.settimeout(1.0)
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -146,6 +150,8 @@ def _wait_for_kernels(channel: socket.socket) -> None:
 
 
 def _become_kernel(channel: socket.socket, order: dict[str, Any]) -> NoReturn:
+    if sys.platform == "win32":
+        raise NotImplementedError("Kernels are forked on Linux alone.")
     parent = os.getppid()
     code = 1
     try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from queue import Empty
@@ -24,6 +24,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from traitlets import DottedObjectName, Type
 
+from workspace_lib.runs.forked import has_ended, pidfd_of
 from workspace_lib.views.warm_kernels import WarmKernels
 
 #: What a kernel tells everybody follows its answer at once, unless we were not connected yet [s].
@@ -40,29 +41,28 @@ class ForkedProcess:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._end = os.pidfd_open(pid)
-        self._ends = select.poll()
-        self._ends.register(self._end, select.POLLIN)
+        self._end = pidfd_of(pid)
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
         """Return 0 once it has ended, whatever its exit code was, None while it lives."""
-        if self.returncode is None and self._ends.poll(0):
+        if self.returncode is None and has_ended(self._end):
             self.returncode = 0
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended."""
         if self.returncode is None:
-            if not self._ends.poll(None if timeout is None else timeout * 1000):
+            if not has_ended(self._end, timeout):
                 raise subprocess.TimeoutExpired(f"kernel {self.pid}", timeout or 0.0)
             self.returncode = 0
         return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._end, number)
+        if sys.platform == "linux":
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._end, number)
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -70,7 +70,8 @@ class ForkedProcess:
 
     def kill(self) -> None:
         """Kill it."""
-        self.send_signal(signal.SIGKILL)
+        if sys.platform != "win32":
+            self.send_signal(signal.SIGKILL)
 
     def __del__(self) -> None:
         os.close(self._end)

@@ -45,7 +45,7 @@ class WarmKernels:
 
     def start(self) -> None:
         """Start the parent, which loads while the first readers are still on their way."""
-        if not can_fork():
+        if sys.platform == "win32" or not can_fork():
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(_PATIENCE_S)
