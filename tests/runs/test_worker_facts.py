@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from workspace_lib.errors import ConfigError, ExecutorError
-from workspace_lib.runs.executors import dask, free_places, open_executor
+from workspace_lib.runs.executors import dask, free_places, open_executor, worker_facts
 from workspace_lib.runs.executors.dask import DaskExecutor, Worker
 from workspace_lib.runs.executors.worker_facts import (
     WorkerFacts,
@@ -109,8 +109,13 @@ def test_a_store_that_is_away_is_told(settings: Settings) -> None:
 
 
 def test_a_notebook_that_changes_changes_the_code(
-    settings: Settings, write_notebook: Callable[..., Path]
+    settings: Settings,
+    write_notebook: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    # The library itself may just be edited by somebody.
+    monkeypatch.setattr(worker_facts, "_PACKAGE", tmp_path / "library")
     before = code_hash(settings)
     write_notebook(settings, ".ipynb_checkpoints/job-checkpoint", "1 + 1")
     assert code_hash(settings) == before, "what Jupyter keeps is not run"
