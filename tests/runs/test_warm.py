@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from workspace_lib.runs import ledger, warm_parent
+from workspace_lib.runs import ledger
 from workspace_lib.runs.executors.local import LocalExecutor
 from workspace_lib.runs.folders import RunFolders
 from workspace_lib.runs.ledger_queries import Run
@@ -33,11 +33,10 @@ from workspace_lib.store.engines import Store
 from workspace_lib.store.migrate import open_store
 from workspace_lib.store.publications import load_published
 
-pytestmark = [
-    pytest.mark.kernel,
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="nothing is forked elsewhere"),
-]
+# Runs are forked on Linux alone.
+warm_parent = pytest.importorskip("workspace_lib.runs.warm_parent", exc_type=ImportError)
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 WaitUntil = Callable[..., None]
 #: What a kernel is given and what it has loaded of it, but for what names its own run.

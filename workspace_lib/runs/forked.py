@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -60,12 +60,12 @@ class ForkedProcess:
         self.stdout = self.stderr = None
         self.returncode: int | None = None
         self._lock = threading.Lock()
-        self._end = _pidfd(pid)
+        self._end = pidfd_of(pid)
 
     def poll(self) -> int | None:
         """Return the exit code; None while it lives."""
         with self._lock:
-            if self.returncode is None:
+            if self.returncode is None and sys.platform != "win32":
                 try:
                     pid, status = os.waitpid(self.pid, os.WNOHANG)
                 except ChildProcessError:
@@ -101,7 +101,8 @@ class ForkedProcess:
 
     def kill(self) -> None:
         """Kill it."""
-        self.send_signal(signal.SIGKILL)
+        if sys.platform != "win32":
+            self.send_signal(signal.SIGKILL)
 
     def __del__(self) -> None:
         os.close(self._end)
@@ -109,11 +110,13 @@ class ForkedProcess:
 
 def has_ended(pidfd: int, wait_s: float | None = 0.0) -> bool:
     """Return whether the process of ``pidfd`` has ended, at the latest after ``wait_s``."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(None if wait_s is None else wait_s * 1000))
+    with selectors.DefaultSelector() as selector:
+        selector.register(pidfd, selectors.EVENT_READ)
+        return bool(selector.select(wait_s))
 
 
-def _pidfd(pid: int) -> int:
-    assert sys.platform == "linux"  # nowhere else is anything forked
+def pidfd_of(pid: int) -> int:
+    """Return a handle of a process, which no later process of that number takes over."""
+    if sys.platform != "linux":
+        raise NotImplementedError("Runs are forked on Linux alone.")
     return os.pidfd_open(pid)

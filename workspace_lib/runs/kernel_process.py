@@ -7,7 +7,6 @@ heartbeat that nobody listens to. Here each wait ends with what it waits for.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import json
@@ -56,10 +55,11 @@ class ForkedKernel:
 
     def become(self, words: list[str], env: dict[str, str], cwd: str, out: int, err: int) -> bool:
         """Have it run ``ipykernel`` with these arguments; returns False if it cannot."""
+        if sys.platform == "win32":
+            return False
         order = {"arguments": words, "environment": env, "cwd": cwd}
-        handles = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [out, err]))]
         try:
-            self._channel.sendmsg([json.dumps(order).encode()], handles)
+            socket.send_fds(self._channel, [json.dumps(order).encode()], [out, err])
         except OSError:
             return False
         finally:

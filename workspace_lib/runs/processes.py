@@ -211,9 +211,10 @@ def is_private(folder: Path) -> bool:
         status = folder.lstat()
     except FileNotFoundError:
         return False
-    return stat.S_ISDIR(status.st_mode) and (
-        os.name == "nt" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+    mine = not hasattr(os, "getuid") or (
+        status.st_uid == os.getuid() and not status.st_mode & 0o077
     )
+    return mine and stat.S_ISDIR(status.st_mode)
 
 
 def make_private(folder: Path) -> Path:

@@ -22,10 +22,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-from workspace_lib.runs import processes, warm_parent
-from workspace_lib.runs.forked import has_ended
+from workspace_lib.runs import processes
+from workspace_lib.runs.forked import has_ended, pidfd_of
 from workspace_lib.runs.marks import Place, run_marks
 from workspace_lib.settings import Settings
+
+if sys.platform == "linux":
+    from workspace_lib.runs import warm_parent
+else:
+    warm_parent = None
 
 #: A parent that does not answer within this is not used [s].
 _ANSWER_WITHIN_S = 5.0
@@ -70,11 +75,10 @@ class WarmRunner:
     """A runner forked by the parent: none of our children, but its end is told to us."""
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
-        assert sys.platform == "linux"
         self.pid = pid
         self.returncode: int | None = None
         self._connection = connection
-        self._end = os.pidfd_open(pid)
+        self._end = pidfd_of(pid)
 
     def lives(self) -> bool:
         """Return whether it lives."""
@@ -127,7 +131,7 @@ class WarmParent:
     def pid(self) -> int | None:
         """Process id of the parent that belongs to us, if it lives and takes orders."""
         child = self._child
-        if child is None or child.poll() is not None:
+        if sys.platform != "linux" or child is None or child.poll() is not None:
             return None
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             # One that was killed has left its socket behind, so a look is not enough.
@@ -135,7 +139,7 @@ class WarmParent:
 
     def keep(self, environment: Mapping[str, str]) -> None:
         """Have a parent fit for runs with this environment; the owner calls it again and again."""
-        if not self._owner or not is_possible(self._settings):
+        if sys.platform != "linux" or not self._owner or not is_possible(self._settings):
             return
         key = self.key(environment)
         if self._child is not None:
@@ -172,7 +176,9 @@ class WarmParent:
         stream : binary file
             Its standard output and error.
         """
-        if not is_possible(self._settings) or time.monotonic() < self._silent_until:
+        if sys.platform != "linux" or not is_possible(self._settings):
+            return None
+        if time.monotonic() < self._silent_until:
             return None
         order = {
             "key": self.key(environment),
@@ -205,6 +211,7 @@ class WarmParent:
             return
         assert child.stdin is not None
         child.stdin.close()
+        child.terminate()  # while it still loads it does not look
         try:
             child.wait(_END_WITHIN_S)
         except subprocess.TimeoutExpired:
@@ -218,6 +225,8 @@ class WarmParent:
         Lock, interpreter, installed packages, the parent's own program, what packages read while
         they are loaded, and what a started process would inherit from us.
         """
+        if sys.platform != "linux":
+            raise _elsewhere()
         facts = {
             "lock": self._lock_hash(),
             "python": [sys.executable, sys.version, sys.prefix],
@@ -242,6 +251,8 @@ class WarmParent:
         return self._lock_known[1]
 
     def _start(self, key: str, environment: Mapping[str, str]) -> None:
+        if sys.platform != "linux":
+            raise _elsewhere()
         self._key = key
         self._not_before = time.monotonic() + self._pause_s
         self._silent_until = 0.0
@@ -262,6 +273,8 @@ class WarmParent:
             self._later(f"cannot be started ({error})")
 
     def _note_end(self, code: int) -> None:
+        if sys.platform != "linux":
+            raise _elsewhere()
         assert self._child is not None
         assert self._child.stdin is not None
         self._child.stdin.close()
@@ -279,6 +292,8 @@ class WarmParent:
     def _ask(
         self, connection: socket.socket, content: bytes, stream: IO[bytes]
     ) -> WarmRunner | None:
+        if sys.platform != "linux":
+            raise _elsewhere()
         connection.settimeout(_ANSWER_WITHIN_S)
         connection.connect(str(self._folder / "socket"))
         if warm_parent.peer_of(connection) != os.getuid():
@@ -295,6 +310,10 @@ class WarmParent:
         return runner
 
 
+def _elsewhere() -> NotImplementedError:
+    return NotImplementedError("Runs are forked on Linux alone.")
+
+
 def _of_imports(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
@@ -307,6 +326,8 @@ def _inherited() -> list[object]:
     """Return what the system hands from a process to those it starts: rights and limits."""
     import resource
 
+    if sys.platform != "linux":
+        raise _elsewhere()
     limits = [name for name in dir(resource) if name.startswith("RLIMIT_")]
     status = Path("/proc/self/status").read_text()
     return [

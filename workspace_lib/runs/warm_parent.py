@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import importlib.metadata
@@ -35,6 +36,9 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+if sys.platform != "linux":
+    raise ImportError("Runs are forked on Linux alone.")
 
 #: What runners, papermill and kernels load, and what most notebooks begin with. What is missing
 #: is passed over.
@@ -63,8 +67,6 @@ _BEGIN_WITHIN_S = 30.0
 BEGIN = b"begin"
 _INLINE = "module://matplotlib_inline.backend_inline"
 _PR_SET_PDEATHSIG = 1
-#: ``SO_PEERCRED``, which only Linux has.
-_PEER = getattr(socket, "SO_PEERCRED", 0)
 
 
 #: Variables that packages set when they are loaded, as they would in a kernel.
@@ -108,6 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     ``arguments`` are the folder of the socket and the key.
     """
     folder, key = Path(arguments[0]), arguments[1]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also while it loads
     lock = _take(folder / "lock")
     if lock is None:
         return ANOTHER_IS_THERE
@@ -131,8 +134,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _take(path: Path) -> int | None:
     """Take the lock of the folder for as long as this process lives; None if another has it."""
-    import fcntl  # not on Windows, where this module is read too
-
     while True:
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -433,7 +434,9 @@ def _end_with(work: Callable[[], int | None]) -> NoReturn:
 def peer_of(connection: socket.socket) -> int:
     """Return the user id of the process at the other end, as the system knows it."""
     size = struct.calcsize("3i")
-    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, _PEER, size))
+    _, user, _ = struct.unpack(
+        "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
     return int(user)
 
 
