@@ -424,7 +424,7 @@ def _end_with(work: Callable[[], int | None]) -> NoReturn:
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):
-            threading._shutdown()  # type: ignore[attr-defined]
+            vars(threading)["_shutdown"]()  # waits for threads that are no daemons
             atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
