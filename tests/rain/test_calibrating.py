@@ -265,6 +265,21 @@ class TestWhatIsRecomputed:
         assert kept["hydropolis"][3] == datetime(2024, 1, 1, tzinfo=UTC)
         assert kept["hydropolis"][4]["valid_to"] == "2024-01-01T00:00:00Z"
 
+    def test_another_declared_step_recomputes_the_days_of_its_gauge(self, any_site: Site) -> None:
+        any_site.rows(3)  # a single row: nobody knows for how long it counts
+        any_site.rows(3, gauge="polytech")
+        any_site.calibrate()
+        assert any_site.depths() == pytest.approx([0.2 * 3.2355])
+        listed = any_site.settings.site_dir / "gauges.yml"
+        gauges = yaml.safe_load(listed.read_text())
+        gauges["gauges"][0]["step_s"] = 180
+        listed.write_text(yaml.safe_dump(gauges))
+        assert (any_site.stale(), any_site.stale("polytech")) == ([0], [])
+        assert any_site.calibrate().days_by_gauge == {"hydropolis": 1}
+        assert any_site.depths() == pytest.approx([0.2 * 3 * 1.0769])
+        assert any_site.stale() == []
+        assert len(any_site.series().calibration) == 1, "a step is no version"
+
     def test_rebuild_computes_every_day(self, any_site: Site) -> None:
         any_site.rows(0, 1)
         any_site.rows(0, 1, at=NOON + timedelta(days=1))

@@ -117,6 +117,7 @@ def load_calibrations(settings: Settings) -> dict[str, GaugeCalibrations]:
             gauge.id,
             tuple(one for one in records if one.gauge == gauge.id),
             gauge.mm_per_tip if nominal else None,
+            gauge.step_s,
         )
         for gauge in network.gauges
     }

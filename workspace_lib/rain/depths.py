@@ -1,7 +1,7 @@
 """Calibrated depths in the store: beside each day's rows with tips, and of which calibration.
 
-A day is stale if it has no depths, if its rows have changed since, or if what is in force for it is
-not what its depths were made with. Raw counts are never touched.
+A day is stale if it has no depths, if its rows have changed since, or if what is in force for it,
+or the gauge's declared step, is not what its depths were made with. Raw counts are never touched.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from workspace_lib.rain.blocks import DAY_US, DEPTH, RUN, WET, Rows, join, unpac
 from workspace_lib.rain.calibration import Calibration
 from workspace_lib.rain.in_force import (
     NOMINAL,
+    STEP,
     UNCALIBRATED,
     Flag,
     Flags,
@@ -97,7 +98,9 @@ def read_depths(connection: Connection, gauge_id: str, from_us: int, to_us: int)
         tuple(
             name
             for name in versions
-            if name != UNCALIBRATED and (nominal or not name.startswith(NOMINAL))
+            if name != UNCALIBRATED
+            and not name.startswith(STEP)
+            and (nominal or not name.startswith(NOMINAL))
         ),
     )
 
@@ -166,7 +169,7 @@ def calibrate_days(
         if row.rows is not None:
             rows = unpack_rows(row.rows, where)
             depths = _depths(rows, before.get(row.day - 1), gauge, calibrations)
-        text = _BETWEEN.join(calibrations.versions(row.day * DAY_US, (row.day + 1) * DAY_US - 1))
+        text = _made_with(calibrations, row.day)
         now = (days[row.day], text, depths.tobytes())
         changed = now != (row.revision, row.calibration, row.depths)
         made.append(DayDepths(row.day, *now, depths["flags"], changed))
@@ -252,13 +255,14 @@ def _stretches(calibrations: GaugeCalibrations) -> list[tuple[int, int, str]]:
     begins = sorted({-(10**6), *changes, *(day + 1 for day in changes)})
     ends = [day - 1 for day in begins[1:]] + [10**6]
     return [
-        (
-            first,
-            last,
-            _BETWEEN.join(calibrations.versions(first * DAY_US, (first + 1) * DAY_US - 1)),
-        )
+        (first, last, _made_with(calibrations, first))
         for first, last in zip(begins, ends, strict=True)
     ]
+
+
+def _made_with(calibrations: GaugeCalibrations, day: int) -> str:
+    """Return what the depths of a day are made with, as it stands beside them."""
+    return _BETWEEN.join(calibrations.made_with(day * DAY_US, (day + 1) * DAY_US - 1))
 
 
 def _pending(count: int) -> bytes:

@@ -25,6 +25,9 @@ Flags = NDArray[np.uint8]
 #: What stands for the version where no record is in force.
 UNCALIBRATED: Final = "uncalibrated"
 NOMINAL: Final = "nominal"
+#: Stands before a declared step that is not the usual one.
+STEP: Final = "step:"
+USUAL_STEP_S: Final = 60
 _ALWAYS_US: Final = 2**62
 
 
@@ -48,6 +51,7 @@ class GaugeCalibrations:
     """All calibrations of one gauge, one after the other, and what holds between them.
 
     ``nominal_mm`` [mm] is the depth of a tip where no record is in force; None: no depth there.
+    ``step_s`` [s] is the gauge's declared step: rows of unknown interval are taken to count it.
 
     Raises
     ------
@@ -58,6 +62,7 @@ class GaugeCalibrations:
     gauge: str
     records: tuple[Calibration, ...] = ()
     nominal_mm: float | None = None
+    step_s: int = USUAL_STEP_S
 
     def __post_init__(self) -> None:
         """Put the records in the order of time and check that they follow each other."""
@@ -113,6 +118,14 @@ class GaugeCalibrations:
         if at < last_us:
             found.append(self.fallback)
         return tuple(dict.fromkeys(found))
+
+    def made_with(self, first_us: int, last_us: int) -> tuple[str, ...]:
+        """Return all that depths of stamps from first to last [µs] depend on, beside their rows.
+
+        These are the `versions` in force, and the declared step where it is not the usual one.
+        """
+        step = () if self.step_s == USUAL_STEP_S else (f"{STEP}{self.step_s}",)
+        return (*self.versions(first_us, last_us), *step)
 
     def depths(
         self, t_us: Ints, tips: Ints, interval_s: Floats, known: NDArray[np.bool_]

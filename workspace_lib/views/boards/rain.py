@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workspace_lib.clock import to_us
 from workspace_lib.rain import queries
-from workspace_lib.rain.analysis import US, Amounts, TipSeries
+from workspace_lib.rain.analysis import US
 from workspace_lib.rain.settings import Gauge, load_network, load_rain
 from workspace_lib.views.blocks import (
     age,
@@ -267,11 +266,6 @@ def window_name(window: str) -> str:
     return f"{digits}\u00a0{unit}"
 
 
-def shown_depths(one: TipSeries, amounts: Amounts) -> NDArray[np.float64]:
-    """Return amounts in the unit of their series: mm, or tips where no depth is known."""
-    return amounts.tips.astype(np.float64) if one.unit == "tips" else amounts.rain_mm
-
-
 def _silent(board: Board) -> list[tuple[str, datetime | None]]:
     """Return name and newest row of each gauge without data for too long."""
     published = board.published(GAUGES)
@@ -324,7 +318,7 @@ def _steps(
     values: list[float | None] = []
     for one in queries.calibrated(board.store, gauges, since, until).values():
         edges = to_us(since) + np.arange(count + 1, dtype=np.int64) * step_s * US
-        depths = shown_depths(one, one.between(edges))
+        depths = one.between(edges).depth(one.unit)
         missing = one.coverage.missing_share(edges[:-1], edges[1:])
         values += [
             None if share >= 1 or np.isnan(depth) else float(depth)

@@ -22,7 +22,6 @@ from workspace_lib.views.boards.rain import (
     SUMS,
     TOTALS,
     reached,
-    shown_depths,
     window_name,
 )
 from workspace_lib.views.boards.rain_chart import MOST_GAUGES
@@ -129,7 +128,7 @@ def days_summed(board: Board, *, days: int = 400) -> Content:
 
 
 def _daily(one: TipSeries, edges_us: np.ndarray[Any, np.dtype[np.int64]]) -> Daily:
-    depths = shown_depths(one, one.between(edges_us))
+    depths = one.between(edges_us).depth(one.unit)
     missing = one.coverage.missing_share(edges_us[:-1], edges_us[1:])
     values = [
         None if share >= 1 or np.isnan(depth) else float(depth)
