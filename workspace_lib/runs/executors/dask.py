@@ -40,6 +40,7 @@ BELIEVE_S = 30.0
 #: The dask scheduler must answer within this, and each worker too [s].
 CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 15.0
+HAND_OVER_S = 10.0
 _HURRY_TIMEOUT_S = 2.0
 _KEY = "field-workspace"
 
@@ -195,10 +196,24 @@ class DaskExecutor:
 
     def close(self) -> None:
         """Leave the cluster; runs go on."""
-        self._tasks.clear()
         if self._client is not None:
+            if self._client.status == "running":
+                self._hand_over(self._client)
             self._client.close()
             self._client = None
+        self._tasks.clear()
+
+    def _hand_over(self, client: Client) -> None:
+        """Wait until workers have what was sent: dask forgets what is still on its way."""
+        end = time.monotonic() + HAND_OVER_S
+        sent = {self._key(*key): future for key, (future, _) in self._tasks.items()}
+        with contextlib.suppress(OSError, TimeoutError, RuntimeError):
+            while time.monotonic() < end:
+                there = {str(key) for keys in client.processing().values() for key in keys}
+                if all(future.done() or key in there for key, future in sent.items()):
+                    return
+                time.sleep(0.02)
+        log.warning("dask may not have taken all that was sent; what is lost is due again soon.")
 
     def _fit_for(self, spec: Mapping[str, Any]) -> list[Worker]:
         """Return the fit workers; a device that a worker offers is only to be had there."""
