@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from workspace_lib.errors import FormatError
 from workspace_lib.formats import Record
 from workspace_lib.reclosers.cascii import checksum
-from workspace_lib.reclosers.cev import parse_cev, parse_settings, read_cev
+from workspace_lib.reclosers.cev import parse_cev, read_cev
 from workspace_lib.reclosers.record import EventRecord
+from workspace_lib.reclosers.report import parse_settings
 
 BITS = "TRIP CLOSE 52A * 79RS 79CY 79LO *"
 

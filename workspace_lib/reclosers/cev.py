@@ -29,6 +29,7 @@ from workspace_lib.reclosers.record import (
     EventRecord,
     device_time,
 )
+from workspace_lib.reclosers.report import full_year, nominal_hz, parse_settings
 
 #: What a bit without a meaning is called in the list of names.
 UNUSED: Final = "*"
@@ -40,7 +41,6 @@ _SUMMARY_NAMES = frozenset({"SAM/CYC_A", "SAM/CYC", "NUM_OF_CYC", "EVENT", "NFRE
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _UNIT = re.compile(r"(?P<name>[^()]+)\((?P<unit>[^()]*)\)")
 _PHASE = re.compile(r"[IV](?P<phase>A|B|C|N|G|S|AB|BC|CA)(?P<circuit>[XYZW12]?)")
-_SETTING = re.compile(r"(?:^|(?<=\s))([A-Za-z0-9_]+)[ \t]*:?=")
 
 
 @dataclass
@@ -341,14 +341,12 @@ def _channel(name: str, summary: Mapping[str, str]) -> Analog:
 
 def _nominal(parts: _Parts, settings: Mapping[str, str]) -> float:
     """Return the nominal frequency [Hz]; ``FREQ`` is a measured one and no time base."""
-    for text in (parts.summary.get("NFREQ"), settings.get("FNOM"), settings.get("NFREQ")):
-        if text and (number := _NUMBER.match(text.strip())) and 10 <= float(number[0]) <= 400:
-            return float(number[0])
     measured = _NUMBER.match(parts.summary.get("FREQ", "").strip())
-    if measured is None:
+    told = (parts.summary.get("NFREQ"), settings.get("FNOM"), settings.get("NFREQ"))
+    found = nominal_hz(told, float(measured[0]) if measured else None)
+    if found is None:
         parts.note("frequency_assumed", "warning", "file", "No frequency is given: 60 Hz taken.")
-        return 60.0
-    return 50.0 if 48 < float(measured[0]) < 52 else 60.0
+    return found or 60.0
 
 
 def _per_cycle(parts: _Parts) -> float:
@@ -369,8 +367,7 @@ def _trigger_time(parts: _Parts) -> DeviceTime | None:
     try:
         keys = ("YEAR", "MONTH", "DAY", "HOUR", "MIN", "SEC")
         year, month, day, hour, minute, second = (int(date[key]) for key in keys)
-        year += 2000 if year < 80 else 1900 if year < 100 else 0
-        moment = datetime(year, month, day, hour, minute, second)
+        moment = datetime(full_year(year), month, day, hour, minute, second)
         return device_time(moment, int(date["MSEC"]) * 1_000_000, 3)
     except (KeyError, ValueError) as error:
         parts.note("bad_time", "error", "header", f"The time of the event is not known ({error}).")
@@ -402,20 +399,3 @@ def _summary(found: Mapping[str, str]) -> dict[str, Any]:
         else text
         for key, text in found.items()
     }
-
-
-def parse_settings(text: str) -> dict[str, str]:
-    """Return the settings of a relay's ``SHO`` text: ``KEY = value`` or ``KEY := value``.
-
-    Examples
-    --------
-    >>> parse_settings("CTR := 500   CTRN := 500\\nTR  =OC + 51PT")
-    {'CTR': '500', 'CTRN': '500', 'TR': 'OC + 51PT'}
-    """
-    settings: dict[str, str] = {}
-    for line in text.splitlines():
-        keys = list(_SETTING.finditer(line))
-        for number, key in enumerate(keys):
-            end = keys[number + 1].start() if number + 1 < len(keys) else len(line)
-            settings.setdefault(key[1], line[key.end() : end].strip())
-    return settings

@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from workspace_lib.errors import FrameError
 from workspace_lib.reclosers import cascii
 from workspace_lib.reclosers.record import DeviceTime, device_time
+from workspace_lib.reclosers.report import STAMP, DateOrder, full_year, moment
 
-DateOrder = Literal["MDY", "YMD", "DMY"]
 NO_DATA: Final = "No Data Available"
 EMPTY: Final = "History Buffer Empty"
 #: House names of the columns that relays name differently.
@@ -37,9 +37,6 @@ _NAMES: Final[Mapping[str, str]] = {
     "SHOT": "shot",
     "TARGETS": "targets",
 }
-_TIME = re.compile(
-    r"(\d{1,4})[/-](\d{1,2})[/-](\d{1,4})\s+(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,3}))?"
-)
 _ROW = re.compile(r"\s*(\d+)\s+\d{1,4}[/-]")
 
 
@@ -98,12 +95,12 @@ def _of_fields(names: Sequence[str], line: cascii.Line) -> HistoryEntry:
         year, month, day, hour, minute, second, ms = (
             int(values[key]) for key in ("YEAR", "MONTH", "DAY", "HOUR", "MIN", "SEC", "MSEC")
         )
-        moment = datetime(_year(year), month, day, hour, minute, second)
+        when = datetime(full_year(year), month, day, hour, minute, second)
     except (KeyError, ValueError) as error:
         raise FrameError(
             f"Line {line.number} of the history has no time ({error}).", fix="Ask with HIS instead."
         ) from error
-    return _entry(values, device_time(moment, ms * 1_000_000, 3))
+    return _entry(values, device_time(when, ms * 1_000_000, 3))
 
 
 def parse_his(text: str, order: DateOrder = "MDY") -> list[HistoryEntry]:
@@ -135,7 +132,7 @@ def parse_his(text: str, order: DateOrder = "MDY") -> list[HistoryEntry]:
 
 
 def _of_table(columns: Sequence[tuple[int, str]], line: str, order: DateOrder) -> HistoryEntry:
-    time = _TIME.search(line)
+    time = STAMP.search(line)
     number = _ROW.match(line)
     if time is None or number is None:
         raise FrameError(f"A line of the history has no time: {line.strip()[:60]!r}.")
@@ -155,24 +152,7 @@ def _of_table(columns: Sequence[tuple[int, str]], line: str, order: DateOrder) -
         else:
             name = after[min(order_number, len(after) - 1)][1]
         values[name] = f"{values[name]} {word}" if name in values else word
-    return _entry(values, _moment(time, order))
-
-
-def _moment(match: re.Match[str], order: DateOrder) -> DeviceTime:
-    parts = dict(zip(order, (int(match[n]) for n in (1, 2, 3)), strict=True))
-    hour, minute, second = (int(match[n]) for n in (4, 5, 6))
-    try:
-        moment = datetime(_year(parts["Y"]), parts["M"], parts["D"], hour, minute, second)
-    except ValueError as error:
-        raise FrameError(
-            f"{match[0]!r} is no time in the order {order}.",
-            fix="Set the order of dates of this relay (its setting DATE_F).",
-        ) from error
-    return device_time(moment, int((match[7] or "0").ljust(3, "0")) * 1_000_000, 3)
-
-
-def _year(number: int) -> int:
-    return number if number >= 100 else number + (2000 if number < 80 else 1900)
+    return _entry(values, moment(time, order))
 
 
 def _entry(values: Mapping[str, str], time: DeviceTime) -> HistoryEntry:
