@@ -131,11 +131,8 @@ class WarmParent:
     def pid(self) -> int | None:
         """Process id of the parent that belongs to us, if it lives and takes orders."""
         child = self._child
-        if sys.platform != "linux" or child is None or child.poll() is not None:
-            return None
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-            # One that was killed has left its socket behind, so a look is not enough.
-            return child.pid if connection.connect_ex(str(self._folder / "socket")) == 0 else None
+        lives = child is not None and child.poll() is None
+        return child.pid if child is not None and lives and self._listens() else None
 
     def keep(self, environment: Mapping[str, str]) -> None:
         """Have a parent fit for runs with this environment; the owner calls it again and again."""
@@ -210,14 +207,18 @@ class WarmParent:
         if child is None:
             return
         assert child.stdin is not None
-        child.stdin.close()
-        child.terminate()  # while it still loads it does not look
+        # One of the two: the second would disturb it while it cleans up.
+        if self._listens():
+            child.stdin.close()
+        else:
+            child.terminate()  # it still loads and does not look
         try:
             child.wait(_END_WITHIN_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
             processes.remove_private(self._folder)
+        child.stdin.close()
 
     def key(self, environment: Mapping[str, str]) -> str:
         """Return what a parent must have been loaded with to be fit for such a run.
@@ -249,6 +250,13 @@ class WarmParent:
             found = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
             self._lock_known = (stamp, found)
         return self._lock_known[1]
+
+    def _listens(self) -> bool:
+        """Return whether a parent takes orders: one that was killed has left its socket behind."""
+        if sys.platform != "linux":
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            return connection.connect_ex(str(self._folder / "socket")) == 0
 
     def _start(self, key: str, environment: Mapping[str, str]) -> None:
         if sys.platform != "linux":
