@@ -14,7 +14,8 @@ class ProductReport:
     """What one run made and sent.
 
     ``made`` files were written, ``unchanged`` ones were as they should be, ``left`` ones are for
-    the next run; ``sent`` were put on the server and proved, ``waiting`` ones are not there yet.
+    the next run; ``sent`` were put on the server and proved, ``waiting`` ones are not there yet;
+    ``swept`` unfinished ones of killed runs were removed, here and there.
     ``years`` are those with something made.
     """
 
@@ -29,6 +30,7 @@ class ProductReport:
     waiting: int = 0
     server: str | None = None
     failed: tuple[tuple[str, str], ...] = ()
+    swept: int = 0
     days_without_depth: dict[str, int] = field(default_factory=dict)
 
     @property

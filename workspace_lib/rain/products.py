@@ -26,6 +26,7 @@ from workspace_lib.files import atomic_write, sha256_bytes, sha256_file
 from workspace_lib.rain import matrices, matrix_files
 from workspace_lib.rain.analysis import TipSeries
 from workspace_lib.rain.days import read_rows
+from workspace_lib.rain.leftovers import LEFT_SINCE, sweep_folders, sweep_server
 from workspace_lib.rain.product_ledger import (
     NETWORK,
     Product,
@@ -184,7 +185,7 @@ class _Run:
         self.stop, self.ends = threading.Event(), math.inf
         self.tell: Callable[[float, str], object] = lambda share, what: None
         self.made: list[Product] = []
-        self.unchanged = self.left = self.sent = self.bytes_sent = 0
+        self.unchanged = self.left = self.sent = self.bytes_sent = self.swept = 0
         self.failed: list[tuple[str, str]] = []
         self.have: dict[Key, Product] = {}
 
@@ -231,12 +232,14 @@ class _Run:
                 self._keep(one, content)
 
     def send(self, scope: Sequence[Wanted]) -> None:
-        """Send what is made and not at its target yet."""
+        """Send what is made and not at its target yet; remove what killed runs have left there."""
         waiting = [
             one
             for one in scope
             if one.is_made(self.have.get(one.key)) and not one.is_sent(self.have.get(one.key))
         ]
+        recent = self._recent(scope)
+        self.swept += sweep_folders((self.store.outputs / one.path for one in recent), self.now)
         if not waiting or self.products.source is None:
             return
         with open_source(self.settings, self.products.source, stop=self.stop) as remote:
@@ -258,6 +261,17 @@ class _Run:
                 self._note(product, target=one.target, uploaded=self.now)
                 self.sent += 1
                 self.bytes_sent += product.bytes
+            paths = [one.target.partition(":")[2] for one in recent if one.target is not None]
+            self.swept += sweep_server(remote, paths, self.now)
+
+    def _recent(self, scope: Sequence[Wanted]) -> list[Wanted]:
+        """Return what was written or sent of late: only beside it can killed runs have left much.
+
+        What a killed run did not finish, the next one does.
+        """
+        since = self.now - 2 * LEFT_SINCE
+        have = ((one, self.have.get(one.key)) for one in scope)
+        return [one for one, it in have if it and max(it.written, it.uploaded or since) > since]
 
     def report(self, gauges: Sequence[str], scope: Sequence[Wanted]) -> ProductReport:
         """Return what became of it."""
@@ -278,6 +292,7 @@ class _Run:
             waiting=sum(not one.is_sent(self.have.get(one.key)) for one in scope),
             server=self.products.source,
             failed=tuple(self.failed),
+            swept=self.swept,
             days_without_depth={gauge: days for gauge, days in without.items() if days},
         )
 
