@@ -22,7 +22,7 @@ def site(make_site: MakeSite) -> Settings:
 
 
 def worker(name: str, trouble: str | None = None, warning: str | None = None) -> Worker:
-    return Worker(f"tcp://{name}", name, 2, 0, frozenset(), trouble, warning)
+    return Worker(f"tcp://{name}", name, 2, set(), frozenset(), trouble, warning)
 
 
 def test_a_site_with_one_machine_has_nothing_to_look_at(settings: Settings) -> None:

@@ -345,7 +345,8 @@ def test_a_scheduler_that_is_restarted_neither_ends_nor_doubles_a_run(floor: Flo
     floor.notebook("stays", WAITS)
     run_id = floor.due("stays")
     # As a tick by cron does it: gone as soon as the run is handed over.
-    Scheduler(floor.settings, floor.store, floor.executor).step()
+    scheduler = Scheduler(floor.settings, floor.store, floor.executor)
+    _wait_until(lambda: scheduler.step().started, "a place is free")
     floor.executor.close()
     _wait_until(lambda: floor.pids("stays"), "the notebook runs")
 

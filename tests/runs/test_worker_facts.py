@@ -53,7 +53,8 @@ def see(executor: DaskExecutor, monkeypatch: pytest.MonkeyPatch, *workers: Worke
 
 def worker(name: str, *, places: int = 2, busy: int = 0, **values: Any) -> Worker:
     defaults: dict[str, Any] = {"resources": frozenset(), "trouble": None}
-    return Worker(f"tcp://{name}", name, places, busy, **{**defaults, **values})
+    tasks = {f"task-{number}" for number in range(busy)}
+    return Worker(f"tcp://{name}", name, places, tasks, **{**defaults, **values})
 
 
 @pytest.mark.parametrize(
@@ -159,5 +160,5 @@ def test_a_device_that_a_worker_offers_is_had_there_only(
     see(executor, monkeypatch, worker("without"), offering)
     assert not executor.can_start("job", {"devices": ["line:COM1"]}), "its worker is full"
     assert executor.can_start("job", {"devices": ["line:COM2"]})
-    offering.busy = 1
+    offering.tasks.pop()
     assert executor.can_start("job", {"devices": ["line:COM1"]})

@@ -57,7 +57,7 @@ class Worker:
     address: str
     name: str
     places: int
-    busy: int
+    tasks: set[str]
     resources: frozenset[str]
     trouble: str | None
     warning: str | None = None
@@ -67,7 +67,7 @@ class Worker:
     @property
     def free(self) -> int:
         """Runs it can take more."""
-        return max(0, self.places - self.busy) if self.trouble is None else 0
+        return max(0, self.places - len(self.tasks)) if self.trouble is None else 0
 
 
 class DaskExecutor:
@@ -154,7 +154,7 @@ class DaskExecutor:
         )
         # Else dask would forget what it was asked for when this scheduler is restarted.
         fire_and_forget(future)
-        worker.busy += 1
+        worker.tasks.add(self._key(claim.run_id, claim.attempt))
         self._tasks[claim.run_id, claim.attempt] = (future, worker.address)
 
     def running(self) -> set[tuple[str, int]]:
@@ -183,6 +183,8 @@ class DaskExecutor:
         for (run_id, attempt), (future, address) in list(self._tasks.items()):
             if future.done():
                 del self._tasks[run_id, attempt]
+                if address in self._workers:
+                    self._workers[address].tasks.discard(self._key(run_id, attempt))
                 if future.status == "error":
                     log.error("Run %s, attempt %s: %s", run_id, attempt, future.exception())
             elif address not in self._workers:
@@ -263,7 +265,7 @@ class DaskExecutor:
         before, self._workers = self._workers, {}
         here = cache(partial(look_around, self._settings))
         for address, told in found.items():
-            worker = _as_told(address, told, busy=len(tasks.get(address, ())))
+            worker = _as_told(address, told, tasks={str(key) for key in tasks.get(address, ())})
             if worker.trouble is None:
                 self._examine(client, worker, before.get(address), here, now)
             self._workers[address] = worker
@@ -314,14 +316,14 @@ class DaskExecutor:
         return parts[2], int(parts[3])
 
 
-def _as_told(address: str, told: Mapping[str, Any], *, busy: int) -> Worker:
+def _as_told(address: str, told: Mapping[str, Any], *, tasks: set[str]) -> Worker:
     """Return a worker as the dask scheduler tells of it."""
     status = told.get("status")
     return Worker(
         address=address,
         name=str(told.get("name") or address),
         places=int(told["nthreads"]),
-        busy=busy,
+        tasks=tasks,
         resources=frozenset(told.get("resources") or ()),
         trouble=None if status == "running" else f"it is {status}",
     )
