@@ -39,6 +39,11 @@ def test_the_page_sums_as_the_library_does(page: Any) -> None:
     assert [line[1:3] for line in shown(page)] == [
         [f"{found.total:.1f}", f"{found.share:.1%}"] for found in wanted
     ]
+    # strftime's %-d is not known everywhere.
+    days = [found.largest_day for found in wanted]
+    assert [line[4] for line in shown(page)] == [
+        f"{day.day} {day:%b} {day.year}" if day else "–" for day in days
+    ]
 
 
 def test_days_in_the_wrong_order_change_nothing(page: Any) -> None:

@@ -56,6 +56,7 @@ def test_the_table_shows_the_last_days_at_first() -> None:
     assert 'value="2026-11-04"' in made
     assert "5.0" in made
     assert "75.0%" in made
+    assert 'data-sort="2026-11-04">4 Nov 2026<' in made
 
 
 def test_choices_that_reach_beyond_the_data_are_not_offered() -> None:

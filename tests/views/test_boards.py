@@ -133,6 +133,20 @@ def test_of_a_single_month_only_the_year_so_far_is_drawn(make_board) -> None:
     assert "Year so far" in shown
 
 
+def test_months_before_the_first_measurement_are_not_drawn(make_board, monkeypatch) -> None:
+    rows_of = rain_network.rows_of
+
+    def longer(published: Any) -> list[dict[str, Any]]:
+        rows = list(rows_of(published))
+        unmeasured = {"month": "2025-01", "rain_mm": 0.0, "missing_share": 1.0}
+        return [{**row, **unmeasured} for row in rows if "month" in row] + rows
+
+    monkeypatch.setattr(rain_network, "rows_of", longer)
+    shown = markup(rain_network.months(make_board("rain")))
+    assert "Month [mm]" not in shown
+    assert "2025" not in shown
+
+
 def test_sums_that_are_taken_along_say_their_unit_and_what_was_measured(make_board) -> None:
     shown = markup(rain.sums(make_board("rain")))
     heads = re.findall(r"<th scope=\"col\".*?</th>", shown)
@@ -214,7 +228,8 @@ def test_what_comes_next_is_told_for_each_job(make_board) -> None:
     ("starts", "words"),
     [
         ({}, "by hand"),
-        ({"schedule": "0 8 * * 1"}, "0 8 * * 1"),
+        ({"schedule": "0 8 * * 1"}, "Mondays at 08:00 (UTC)"),
+        ({"schedule": "0 8 1 * *"}, "0 8 1 * *"),
         (
             {"every_s": 300, "on_published": ("rain.*",)},
             "every 5 min; after publications of rain.*",

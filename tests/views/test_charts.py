@@ -181,7 +181,7 @@ def test_ticks_are_written_apart() -> None:
         (timedelta(hours=6), ["11 Nov", "00:30", "01:00"]),
         (timedelta(hours=30), ["11 Nov", "03:00", "06:00"]),
         (timedelta(days=10), ["11 Nov", "12 Nov", "13 Nov"]),
-        (timedelta(days=365), ["11 Nov 2026", "10 Feb 2027", "12 May 2027"]),
+        (timedelta(days=365), ["Jan 2027", "Apr", "Jul"]),
     ],
 )
 def test_time_ticks_are_few_and_fall_on_whole_steps(

@@ -61,7 +61,7 @@ def test_every_message_is_used(repository: Path) -> None:
         for path in folder.rglob("*.*")
         if path.suffix in (".py", ".ipynb", ".j2") and path.parent.name != "messages"
     )
-    composed = ("state.", "run.", "cause.", "month.", "board.")
+    composed = ("state.", "run.", "cause.", "month.", "weekday.", "board.")
     unused = [
         key
         for key in MESSAGES["en"]

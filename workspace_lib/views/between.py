@@ -105,6 +105,7 @@ def between(
     content = {
         "first": data.first.isoformat(),
         "digits": data.digits,
+        "months": [texts(f"month.{number}") for number in range(1, 13)],
         "rows": [
             {
                 "values": [None if v is None else round(v, _KEPT) for v in row.values],
@@ -146,7 +147,7 @@ def between(
 
 def _line(texts: Texts, data: Between, row: Daily, first: date, last: date) -> Html:
     found = data.sum(row, first, last)
-    day = found.largest_day.isoformat() if found.largest_day else MISSING
+    day = found.largest_day
 
     def number(value: float | None, shown: str) -> Html:
         return tag("td", shown, class_="ws-num", data_sort="" if value is None else repr(value))
@@ -157,7 +158,12 @@ def _line(texts: Texts, data: Between, row: Daily, first: date, last: date) -> H
         number(found.total, texts.number(found.total, data.digits)),
         number(found.share, texts.percent(found.share)),
         number(found.largest, texts.number(found.largest, data.digits)),
-        tag("td", day, class_="ws-nowrap"),
+        tag(
+            "td",
+            f"{day.day} {texts(f'month.{day.month}')} {day.year}" if day else MISSING,
+            class_="ws-nowrap",
+            data_sort=day.isoformat() if day else None,
+        ),
     )
 
 

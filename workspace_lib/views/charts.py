@@ -184,16 +184,20 @@ def time_ticks(
 ) -> list[tuple[datetime, str, bool]]:
     """Return at most ``most`` local times with their label; True marks the first of a day.
 
-    Labels are the day at midnight, otherwise the time of day.
+    Labels are the day at midnight, otherwise the time of day. Over more than some months they are
+    firsts of months, the year beside the first of them and beside January; True marks these.
     """
     hours = (t_to - t_from) / timedelta(hours=1)
     for step in (0.25, 0.5, 1, 2, 3, 6, 12):
         if hours / step <= most:
             return _hour_ticks(t_from, t_to, texts, step)
-    for days in (1, 2, 3, 7, 14, 30, 61, 91, 182, 365):
+    for days in (1, 2, 3, 7, 14):
         if hours / 24 / days <= most:
             return _day_ticks(t_from, t_to, texts, days)
-    return _day_ticks(t_from, t_to, texts, max(1, int(hours / 24 / most)))
+    for months in (1, 2, 3, 6):
+        if hours / 24 / 30.4 / months <= most:
+            return _month_ticks(t_from, t_to, texts, months)
+    return _month_ticks(t_from, t_to, texts, 12 * max(1, math.ceil(hours / 24 / 365 / most)))
 
 
 def midnights(t_from: datetime, t_to: datetime, texts: Texts, step_days: int = 1) -> list[datetime]:
@@ -212,11 +216,26 @@ def midnights(t_from: datetime, t_to: datetime, texts: Texts, step_days: int = 1
 def _day_ticks(
     t_from: datetime, t_to: datetime, texts: Texts, days: int
 ) -> list[tuple[datetime, str, bool]]:
-    show_year = (t_to - t_from) > timedelta(days=330)
     return [
-        (moment, texts.date(moment, year=show_year), True)
+        (moment, texts.date(moment, year=False), True)
         for moment in midnights(t_from, t_to, texts, days)
     ]
+
+
+def _month_ticks(
+    t_from: datetime, t_to: datetime, texts: Texts, step: int
+) -> list[tuple[datetime, str, bool]]:
+    first, last = texts.local(t_from), texts.local(t_to)
+    ticks: list[tuple[datetime, str, bool]] = []
+    for number in range(12 * first.year, 12 * last.year + 12, step):
+        year, month = divmod(number, 12)
+        wall = first.replace(
+            year=year, month=month + 1, day=1, hour=0, minute=0, second=0, microsecond=0, fold=0
+        )
+        if t_from <= ensure_utc(wall) <= t_to:
+            label, named = texts(f"month.{wall.month}"), month == 0 or not ticks
+            ticks.append((wall, f"{label} {wall.year}" if named else label, named))
+    return ticks
 
 
 def _hour_ticks(

@@ -22,7 +22,7 @@
       total = (total ?? 0) + value;
       if (value > 0 && (largest === null || value > largest)) [largest, day] = [value, n];
     }
-    const when = day === null ? "" : new Date(start + day * DAY).toISOString().slice(0, 10);
+    const when = day === null ? null : new Date(start + day * DAY);
     return { total, share: share / asked, largest, when };
   };
   const show = (block, first, last, button) => {
@@ -41,7 +41,12 @@
         style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1,
       }));
       put(largest, found.largest, number(found.largest, data.digits, language));
-      day.textContent = found.when || "–";
+      // In words for the reader, as ISO 8601 for the file that is saved.
+      const on = found.when;
+      day.textContent = on
+        ? `${on.getUTCDate()} ${data.months[on.getUTCMonth()]} ${on.getUTCFullYear()}` : "–";
+      if (on) day.dataset.sort = on.toISOString().slice(0, 10);
+      else delete day.dataset.sort;
     });
     for (const one of block.querySelectorAll("button[data-days]")) {
       one.setAttribute("aria-pressed", one === button ? "true" : "false");

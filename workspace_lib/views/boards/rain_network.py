@@ -142,8 +142,11 @@ def months(board: Board) -> Content:
     texts, zone = board.texts, board.settings.zone
     by_month, by_day = board.published(MONTHLY), board.published(CUMULATIVE)
     rows = rows_of(by_month)
-    if not rows:
+    measured = {row["month"] for row in rows if not np.isnan(_known(row))}
+    if not measured:
         return Content(empty(texts, texts("rain.none")))
+    # Months before the first measurement would only push the others to the edge.
+    rows = [row for row in rows if row["month"] >= min(measured)]
     names = _wettest_names(rows)
     bars, lines = [], []
     for colour, name in enumerate(names, start=1):
@@ -156,17 +159,19 @@ def months(board: Board) -> Content:
         ends = from_datetimes([row["at"] for row in days])
         lines.append(Series(name, ends, so_far, "line", colour))
     first = min(series.times[0] for series in bars)
-    last = max(series.times[-1] for series in bars) + MONTH_S * 1_000_000
+    last = max(
+        max(series.times[-1] for series in bars) + MONTH_S * 1_000_000,
+        *(series.times[-1] for series in lines if len(series.times)),
+    )
     of_months = Row(texts("rain.months.sum"), "mm", bars, height=140, digits=0)
     of_year = Row(texts("rain.months.year"), "mm", lines, height=140, digits=0, labels=True)
-    months_known = {row["month"] for row in rows}
     chart = TimeChart(
         "rain-months",
         texts("rain.months"),
         from_us(int(first)),
         from_us(int(last)),
         # Of a single month the year so far says as much.
-        (of_months, of_year) if len(months_known) > 1 else (of_year,),
+        (of_months, of_year) if len(measured) > 1 else (of_year,),
     )
     return Content(chart.to_html(texts), stale=by_month.stale)
 

@@ -14,6 +14,7 @@ from workspace_lib.views import run_queries
 from workspace_lib.views.blocks import badge, card, empty, notice, when
 from workspace_lib.views.blocks import cards as card_row
 from workspace_lib.views.board import Board, Content
+from workspace_lib.views.cron_words import cron_words
 from workspace_lib.views.html import Html, join, tag
 from workspace_lib.views.marks import Mark, heat_strip, sparkline, strip_legend, strip_row, strips
 from workspace_lib.views.run_queries import JobLine
@@ -30,11 +31,11 @@ def tile(board: Board) -> Tile | None:
     """Return the runs' tile of the overview: success today, and whether a scheduler lives."""
     texts, store, now = board.texts, board.store, board.now
     day = run_queries.today(store, _midnight(board))
+    state = "unknown" if day.rate is None else "good" if day.rate == 1 else "attention"
+    note = texts("runs.today.note", good=day.good, total=day.total)
     if not run_queries.living_schedulers(store, now):
-        state, note = "bad", texts("runs.scheduler.gone")
-    else:
-        state = "unknown" if day.rate is None else "good" if day.rate == 1 else "attention"
-        note = texts("runs.today.note", good=day.good, total=day.total)
+        # The figure keeps its words: a percentage alone says nothing.
+        state, note = "bad", f"{note} · {texts('runs.scheduler.gone')}"
     return Tile("runs", state, texts.percent(day.rate), note=note)
 
 
@@ -257,7 +258,7 @@ def trigger(texts: Texts, spec: JobSpec | None) -> str:
         return texts("runs.service")
     words = []
     if spec.schedule is not None:
-        words.append(spec.schedule)
+        words.append(cron_words(texts, spec.schedule, spec.timezone) or spec.schedule)
     if spec.every_s is not None:
         words.append(texts("runs.every", duration=texts.duration(spec.every_s)))
     if spec.on_published:
@@ -314,9 +315,12 @@ def _moment_and_age(board: Board, moment: Any) -> Html | str:
 
 def _cron_or_words(texts: Texts, spec: JobSpec) -> Html | str:
     words = trigger(texts, spec)
-    if spec.schedule is None or spec.on_published or not spec.enabled:
+    if spec.schedule is None or not spec.enabled:
         return words
-    return tag("code", words, class_="ws-nowrap", title=spec.timezone)
+    said = f"{spec.schedule} ({spec.timezone})"
+    if words == spec.schedule:
+        return tag("code", words, class_="ws-nowrap", title=said)
+    return tag("span", words, title=said)
 
 
 def _anchored(run: Run) -> Html:
