@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from workspace_lib.rain.checking import CheckReport, check
+from workspace_lib.rain.check_report import CheckReport
+from workspace_lib.rain.checking import check
 from workspace_lib.rain.product_ledger import list_products
 from workspace_lib.rain.tables import rain_depths
 from workspace_lib.store.engines import write
@@ -45,7 +46,8 @@ def checked(site: Any, **options: Any) -> CheckReport:
 def test_a_site_in_order_is_sound(site: Any) -> None:
     report = checked(site)
     assert report.sentences == ()
-    assert report.sound
+    assert (report.sound, report.state) == (True, "good")
+    assert report.summary == "Nothing is lost or damaged, and there is nothing to look after."
     assert (report.listed, report.known) == (2, 2)
     assert report.products == report.products_on_server == report.hashes_read == 16
 
@@ -53,7 +55,8 @@ def test_a_site_in_order_is_sound(site: Any) -> None:
 def test_the_report_can_be_published(site: Any) -> None:
     site.tree.remove("/" + H_TREATED)
     content = json.loads(json.dumps(checked(site).to_dict()))
-    assert content["sound"] is False
+    assert (content["sound"], content["state"]) == (False, "bad")
+    assert content["summary"] == "Something is lost, damaged or out of reach: 1 finding."
     assert content["trouble"] == content["sentences"][0]
 
 
@@ -96,7 +99,7 @@ def test_files_that_wait_to_be_read_since_long_are_found(site: Any) -> None:
     site.configure(stable_after_s=10**9)
     site.capture()
     site.now += timedelta(hours=3)
-    assert "Files that wait to be read since long: 1" in checked(site).sentences[0]
+    assert "Files that have been waiting to be read for hours: 1" in checked(site).sentences[0]
 
 
 def test_a_product_that_is_gone_from_the_server_is_found(site: Any) -> None:
@@ -137,7 +140,8 @@ def test_products_that_lack_rows_are_found_after_a_while(site: Any) -> None:
     site.calibrate()
     sentences = checked(site).sentences
     assert any(
-        "Yearly files that lack rows or calibrations: 10" in sentence for sentence in sentences
+        "Yearly files that lack the newest rows or calibrations: 10" in sentence
+        for sentence in sentences
     )
 
 
@@ -157,7 +161,7 @@ def test_days_without_depths_are_found(site: Any) -> None:
     with write(site.store.data) as connection:
         connection.execute(delete(rain_depths).where(rain_depths.c.gauge == "polytech"))
     sentences = checked(site).sentences
-    assert "Polytech: days without depths of their rows: 2 (2024-01-09, 2024-01-10)." in sentences
+    assert "Polytech: days with rows not calibrated yet: 2 (2024-01-09, 2024-01-10)." in sentences
 
 
 def test_days_without_a_calibration_in_force_are_found(site: Any) -> None:
@@ -173,21 +177,31 @@ def test_days_without_a_calibration_in_force_are_found(site: Any) -> None:
     site.calibrate()
     site.products()
     report = checked(site)
-    assert not report.sound
+    assert report.state == "attention"
     assert report.sentences[1].startswith("Polytech: days without a calibration: 2")
 
 
 def test_missing_time_is_told_with_its_longest_gap(site: Any) -> None:
     assert checked(site, tolerated=0.1).sentences[0] == (
-        "Hydropolis has no rows for 13% of the last 1 days; the longest gap is from "
+        "Hydropolis: no data for 13% of the last day; the longest gap lasted 3.1 h, from "
         "2024-01-10 09:21 to 2024-01-10 12:30 UTC."
     )
+
+
+def test_gaps_are_to_be_looked_after_and_make_nothing_unsound(site: Any) -> None:
+    report = checked(site, tolerated=0.1)
+    assert (report.state, report.sound) == ("attention", True)
+    assert report.summary == "Nothing is lost or damaged; 2 findings to look after."
+    site.tree.remove("/" + H_TREATED)
+    report = checked(site, tolerated=0.1)
+    assert (report.state, report.sound) == ("bad", False)
+    assert report.summary.endswith("1 finding, and 2 findings to look after.")
 
 
 def test_a_gauge_without_rows_is_found(site: Any) -> None:
     path = site.settings.site_dir / "gauges.yml"
     path.write_text(path.read_text() + "- {id: triolet, name: Triolet, folder: Triolet}\n")
-    assert "Triolet has no rows at all." in checked(site).sentences
+    assert "Triolet: no data at all." in checked(site).sentences
 
 
 def test_a_server_that_is_away_is_a_finding_and_the_rest_is_checked(site: Any) -> None:
@@ -197,7 +211,7 @@ def test_a_server_that_is_away_is_a_finding_and_the_rest_is_checked(site: Any) -
     sentences = checked(site).sentences
     assert sentences[0].startswith("The source rain was not listed: ")
     assert any("Yearly files on rain not compared" in sentence for sentence in sentences)
-    assert any("without depths" in sentence for sentence in sentences)
+    assert any("not calibrated yet" in sentence for sentence in sentences)
 
 
 def test_what_interrupted_uploads_left_is_told(site: Any) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import select
 
@@ -21,6 +20,7 @@ from workspace_lib.errors import SourceError
 from workspace_lib.files import sha256_file
 from workspace_lib.rain import queries
 from workspace_lib.rain.capture import is_raw
+from workspace_lib.rain.check_report import About, CheckReport, Finding, Severity
 from workspace_lib.rain.in_force import NOMINAL, UNCALIBRATED
 from workspace_lib.rain.product_ledger import Product, Wanted, marks
 from workspace_lib.rain.products import wanted_now
@@ -49,59 +49,9 @@ from workspace_lib.transports.uploads import remote_sha256
 
 log = logging.getLogger(__name__)
 
-About = Literal["source", "files", "products", "server", "calibration", "coverage"]
-Severity = Literal["error", "warning", "info"]
 #: Files and products younger than this may still be on their way.
 _ON_ITS_WAY: Final = timedelta(hours=2)
 _NAMED: Final = 3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is not as it should be: what about, how bad, how often, and a sentence."""
-
-    about: About
-    severity: Severity
-    count: int
-    sentence: str
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What a check looked at, and what it found."""
-
-    listed: int
-    known: int
-    products: int
-    products_on_server: int
-    hashes_read: int
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing is wrong; what is only worth knowing does not count."""
-        return all(finding.severity == "info" for finding in self.findings)
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found, the worst first."""
-        rank = {"error": 0, "warning": 1, "info": 2}
-        ordered = sorted(self.findings, key=lambda finding: rank[finding.severity])
-        return tuple(finding.sentence for finding in ordered)
-
-    @property
-    def trouble(self) -> str:
-        """Everything that is wrong, as a text; empty if nothing is."""
-        return " ".join(finding.sentence for finding in self.findings if finding.severity != "info")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, to be published."""
-        return {
-            **asdict(self),
-            "sound": self.sound,
-            "sentences": list(self.sentences),
-            "trouble": self.trouble,
-        }
 
 
 def check(
@@ -255,7 +205,7 @@ class _Check:
             "products",
             "warning",
             old,
-            "Yearly files that lack rows or calibrations",
+            "Yearly files that lack the newest rows or calibrations",
         )
         self.say(
             "products",
@@ -299,7 +249,7 @@ class _Check:
                 elif any(version.startswith(NOMINAL) for version in versions):
                     nominal.append(_date(mark.day))
             name = gauge.name
-            self.say("calibration", "warning", stale, f"{name}: days without depths of their rows")
+            self.say("calibration", "warning", stale, f"{name}: days with rows not calibrated yet")
             self.say("calibration", "warning", without, f"{name}: days without a calibration")
             self.say("calibration", "info", nominal, f"{name}: days with nominal depths")
 
@@ -308,7 +258,7 @@ class _Check:
         begin, end = self.now - timedelta(days=days), self.now
         for gauge in self.network.gauges:
             if queries.span(self.store, gauge) is None:
-                self.tell("coverage", "warning", f"{gauge.name} has no rows at all.")
+                self.tell("coverage", "warning", f"{gauge.name}: no data at all.")
                 continue
             coverage = queries.coverage(self.store, gauge, begin, end)
             missing = float(coverage.missing_share(to_us(begin), to_us(end)))
@@ -318,8 +268,9 @@ class _Check:
                 self.tell(
                     "coverage",
                     "warning",
-                    f"{gauge.name} has no rows for {missing:.0%} of the last {days} days; the "
-                    f"longest gap is from {from_us(first):%Y-%m-%d %H:%M} to "
+                    f"{gauge.name}: no data for {missing:.0%} of the last "
+                    f"{'day' if days == 1 else f'{days} days'}; the longest gap lasted "
+                    f"{_duration(last - first)}, from {from_us(first):%Y-%m-%d %H:%M} to "
                     f"{from_us(last):%Y-%m-%d %H:%M} UTC.",
                 )
 
@@ -340,7 +291,7 @@ class _Check:
             for path, row in newest.items()
             if row.state in (SEEN, STABLE, FETCHED) and self.now - row.first_seen > _ON_ITS_WAY
         ]
-        self.say("files", "warning", waiting, "Files that wait to be read since long")
+        self.say("files", "warning", waiting, "Files that have been waiting to be read for hours")
         quarantined = [path for path, row in newest.items() if row.state == QUARANTINED]
         self.say(
             "files",
@@ -395,6 +346,12 @@ class _Check:
             if is_partial(item.path) and self._is_old(item)
         ]
         self.say("server", "info", left, "Unfinished uploads that can be removed")
+
+
+def _duration(span_us: int) -> str:
+    minutes = round(span_us / 60_000_000)
+    days, hours = minutes // 1440, minutes / 60
+    return f"{minutes} min" if hours < 2 else f"{hours:.1f} h" if days < 2 else f"{days} days"
 
 
 def _date(day: int) -> str:
