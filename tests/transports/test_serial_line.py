@@ -126,6 +126,9 @@ def test_a_device_that_never_says_go_on_is_told(far: Far) -> None:
             line.write(b"CHI\r")
         line.write(b"\x18", at_once=True)
         assert end.recv(10) == b"\x18"
+        line.resume()
+        line.write(b"CHI\r")
+        assert end.recv(10) == b"CHI\r"
 
 
 def test_without_flow_control_every_byte_counts(far: Far) -> None:
@@ -291,6 +294,16 @@ if sys.platform != "win32":
     def test_a_terminal_is_opened_by_one_program_only(terminal: tuple[int, str]) -> None:
         with closing(open_line(terminal[1])), pytest.raises(DeviceBusy):
             open_line(terminal[1])
+
+    def test_what_must_go_out_at_once_does_although_a_terminal_was_stopped(
+        terminal: tuple[int, str],
+    ) -> None:
+        end, name = terminal
+        with closing(open_line(name, limits=GENEROUS)) as line:
+            os.write(end, b"a\x13b")
+            assert read_exactly(line, 2) == b"ab"
+            line.write(b"\x18", at_once=True)
+            assert os.read(end, 10) == b"\x18"
 
     def test_closing_wakes_a_reader_of_a_terminal(terminal: tuple[int, str]) -> None:
         line = open_line(terminal[1], limits=GENEROUS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -44,6 +45,10 @@ class Port(Protocol):
 
     def write(self, data: bytes, wait_s: float) -> None:
         """Send all of ``data``; TimeoutError if that takes more than ``wait_s`` [s]."""
+        ...
+
+    def resume(self) -> None:
+        """Send again although the other end said XOFF, where the system itself heeds that."""
         ...
 
     def wake(self) -> None:
@@ -147,6 +152,9 @@ class _Tunnel:
         self._socket.settimeout(max(wait_s, 0.001))
         self._socket.sendall(data)
 
+    def resume(self) -> None:
+        """Nothing below a socket knows of XOFF."""
+
     def wake(self) -> None:
         with contextlib.suppress(OSError):  # the other end may be gone already
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -171,6 +179,21 @@ class _SerialPort:
             xonxoff=settings.xon_xoff,
             **more,
         )
+        if not remote:
+            self._heed_only_here()
+
+    def _heed_only_here(self) -> None:
+        """Have the system send XOFF where its buffer fills, but not stop at one that comes.
+
+        The line does that: a system that was stopped by a disturbed byte cannot be started again,
+        and pyserial would try to write without a pause.
+        """
+        if sys.platform != "win32":
+            import termios
+
+            attributes = termios.tcgetattr(self._port.fd)
+            attributes[0] &= ~termios.IXON
+            termios.tcsetattr(self._port.fd, termios.TCSANOW, attributes)
 
     def read(self, wait_s: float) -> bytes:
         if wait_s != self._wait_s:
@@ -190,6 +213,10 @@ class _SerialPort:
             self._port.write(data)
         except serial.SerialTimeoutException as error:
             raise TimeoutError("the port takes no more bytes") from error
+
+    def resume(self) -> None:
+        if sys.platform == "win32" and not self._remote:
+            self._port.set_output_flow_control(True)
 
     def wake(self) -> None:
         for name in ("cancel_read", "cancel_write"):

@@ -183,6 +183,8 @@ class SerialLine:
         with self._use:
             self._check()
             try:
+                if at_once:
+                    self._port.resume()
                 self._port.write(data, self.limits.byte_s)
             except TimeoutError as error:
                 raise DeviceTimeout(
@@ -192,6 +194,10 @@ class SerialLine:
                 ) from error
             except OSError as error:
                 raise self._gone(error) from error
+
+    def resume(self) -> None:
+        """Take an XOFF for lifted: its XON was lost, or the XOFF was noise."""
+        self._held = False
 
     def close(self) -> None:
         """Give the line back; whoever reads meanwhile gets LineDropped."""

@@ -1,0 +1,76 @@
+"""Simulated relays that can be reached, and quick manners towards them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from workspace_lib.reclosers.relay import Manners, RelaySession
+from workspace_lib.reclosers.simulator import RelaySimulator, RelaySpec
+from workspace_lib.transports.serial_line import Limits, PortSettings, SerialLine, open_line
+
+# A prompt outside of a frame, and the second of two, are waited for so long.
+PATIENT = Manners(probe_s=60, settle_s=0.1)
+#: For relays that are silent in the test: what comes later than this counts as never.
+BRISK = Manners(probe_s=1.0, settle_s=0.1, tries=2)
+
+
+class Reached:
+    """A running relay and lines to it."""
+
+    def __init__(self, simulator: RelaySimulator, url: str) -> None:
+        self.simulator = simulator
+        self.url = url
+        self.transcripts: list[str] = []
+
+    @contextmanager
+    def line(self, limits: Limits | None = None) -> Iterator[SerialLine]:
+        """A line to it; its transcript is kept."""
+        line = open_line(self.url, PortSettings(), limits or Limits(byte_s=60))
+        try:
+            yield line
+        finally:
+            line.close()
+            self.transcripts.append(line.transcript.text())
+
+    @contextmanager
+    def session(
+        self, manners: Manners = PATIENT, password: str = "OTTER", limits: Limits | None = None
+    ) -> Iterator[RelaySession]:
+        """A session that was logged in."""
+        with self.line(limits) as line, RelaySession(line, lambda: password, manners) as session:
+            yield session
+
+
+Start = Callable[..., Reached]
+
+
+@pytest.fixture
+def reach() -> Iterator[Start]:
+    """Start relays; they are stopped in the end."""
+    running: list[RelaySimulator] = []
+
+    def start(
+        spec: RelaySpec | None = None, *, baud: int = 0, terminal: bool = False, speed: float = 1.0
+    ) -> Reached:
+        simulator = RelaySimulator(spec, baud=baud, terminal=terminal)
+        running.append(simulator)
+        return Reached(simulator, simulator.start(speed=speed)["url"])
+
+    yield start
+    for simulator in running:
+        simulator.stop()
+
+
+@pytest.fixture
+def brisk() -> Manners:
+    """Manners towards a relay that is silent in the test."""
+    return BRISK
+
+
+@pytest.fixture
+def patient() -> Manners:
+    """Manners towards a relay that answers."""
+    return PATIENT

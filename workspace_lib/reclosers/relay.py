@@ -1,0 +1,448 @@
+"""A session with a relay: found at whatever level it is, read at level 1, left by QUI.
+
+Nothing can be sent but what `relay_commands` knows to read only, the password of level 1 where it
+is asked for, carriage returns and CAN. A refused password is never sent a second time.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Final, Literal, Protocol
+
+from workspace_lib.clock import SYSTEM_CLOCK, Clock
+from workspace_lib.errors import (
+    ConfigError,
+    DeviceTimeout,
+    FrameError,
+    ParameterError,
+    WorkspaceError,
+)
+from workspace_lib.reclosers import relay_errors
+from workspace_lib.reclosers.record import DeviceTime, device_time
+from workspace_lib.reclosers.relay_commands import Command
+from workspace_lib.reclosers.relay_frames import LEVELS, Frame, FrameReader
+
+log = logging.getLogger("workspace_lib.reclosers.relay")
+
+DateOrder = Literal["MDY", "YMD", "DMY"]
+_CAN: Final = b"\x18"
+_CR: Final = b"\r"
+_ASKED: Final = b"?"
+_LEVEL_1: Final = b"=>"
+_PASSWORD = re.compile(r"[!-~]{1,64}")
+_HEADER = re.compile(
+    rb"Date:\s*(\d{1,4})[/-](\d{1,2})[/-](\d{1,4})\s+Time:\s*(\d\d):(\d\d):(\d\d)(?:\.(\d{1,3}))?"
+)
+#: By what the answer to a command is told from what the relay says unasked.
+_LOOKS: Final = {
+    **dict.fromkeys(("CHI", "CEV", "ID"), re.compile(rb'".*"', re.DOTALL)),
+    "HIS": re.compile(rb"DATE\s+TIME|History|^\s*\d+\s+\d+[/-]\d+", re.MULTILINE),
+    "EVE": re.compile(rb"FID=|Amps|Volts"),
+}
+
+
+class Line(Protocol):
+    """What a session needs of a line; see `transports.serial_line`."""
+
+    where: str
+
+    def read(self, deadline: float | None = None, byte_s: float | None = None) -> bytes: ...
+
+    def poll(self) -> bytes: ...
+
+    def write(self, data: bytes, *, secret: bool = False, at_once: bool = False) -> None: ...
+
+    def command_deadline(self) -> float: ...
+
+    def allow(self, seconds: float, most_bytes: int = ...) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a relay is spoken to.
+
+    Attributes
+    ----------
+    probe_s : float
+        Longest silence while its prompt is looked for, and after one that brought no answer [s].
+    settle_s : float
+        Silence after which a prompt outside of a frame is whole [s].
+    tries : int
+        How often its prompt is looked for.
+    date_order : {"MDY", "YMD", "DMY"}
+        The relay's setting DATE_F.
+    """
+
+    probe_s: float = 5.0
+    settle_s: float = 0.5
+    tries: int = 3
+    date_order: DateOrder = "MDY"
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """What the relay's clock said, and this host's: ``host`` is off by at most ``within_s`` [s]."""
+
+    relay: DeviceTime
+    host: datetime
+    within_s: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the relay answered to ``command``, without frame and prompt, as it came."""
+
+    command: str
+    content: bytes
+
+
+@dataclass
+class RelaySession:
+    """One session; a context manager that logs in and always leaves by QUI.
+
+    Parameters
+    ----------
+    line : Line
+        Open, and nobody else's.
+    password : callable, optional
+        Returns the password of level 1; called only where the relay asks for it.
+    manners : Manners
+        How the relay is spoken to.
+    clock : Clock
+        This host's.
+
+    Attributes
+    ----------
+    found_level : str
+        At which level the relay was found: ``0``, ``1``, ``E``, ``B``, ``2``, ``C``.
+    asked_password : bool
+        Whether it asked for a password.
+    aside : list of bytes
+        What it said unasked, or what could not be made out, in order.
+    readings : list of ClockReading
+        What its clock said.
+    """
+
+    line: Line
+    password: Callable[[], str] | None = None
+    manners: Manners = field(default_factory=Manners)
+    clock: Clock = SYSTEM_CLOCK
+    found_level: str = ""
+    asked_password: bool = False
+    aside: list[bytes] = field(default_factory=list)
+    readings: list[ClockReading] = field(default_factory=list)
+    _frames: FrameReader = field(default_factory=FrameReader)
+    _echoes: bool = False
+    _refused: bool = False
+    _heard: bool = False
+
+    def __enter__(self) -> RelaySession:
+        try:
+            self.open()
+        except BaseException:
+            self.leave(abort=True)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.leave(abort=error is not None)
+
+    def open(self) -> None:
+        """Find the relay's level and come to level 1.
+
+        Raises
+        ------
+        RelaySilent
+            If no prompt came.
+        PasswordRefused
+            If the password is not taken; nothing is tried after that.
+        LevelLost
+            If a higher level that it was found at could not be left.
+        """
+        if self._refused:
+            raise self._password_refused()
+        prompt = self._find_prompt()
+        self.found_level = LEVELS[prompt]
+        if prompt not in (b"=", _LEVEL_1):
+            log.warning("%s was left at level %s by somebody.", self.line.where, self.found_level)
+            self._send(Command("QUI"))
+            try:
+                while (prompt := self._listen(None, self.manners.probe_s)) != b"=":
+                    self._put_aside()
+            except DeviceTimeout as error:
+                raise relay_errors.LevelLost(
+                    f"Level {self.found_level} could not be left.",
+                    where=self.line.where,
+                    fix="Look at the transcript; nothing was done at that level.",
+                ) from error
+            self._answered()
+        if prompt == b"=":
+            self._log_in()
+
+    def ask(self, command: Command) -> Answer:
+        """Send a command and return its answer.
+
+        Raises
+        ------
+        RelayRefused
+            In one of its kinds: what the relay said in place of an answer.
+        FrameError
+            If the answer came damaged, incomplete or not at all, while the relay still prompts;
+            asking again may help.
+        LevelLost
+            If the relay is not at level 1 any more.
+        DeviceTimeout, LineDropped
+            If the relay does not come back; the session is over.
+        """
+        self._frames.feed(self.line.poll())
+        self._put_aside()
+        began = self.clock.monotonic()
+        try:
+            self._send(command)
+            content = self._answer(command)
+        except DeviceTimeout as error:
+            self._come_back()
+            raise FrameError(
+                f"{command.text} was not answered in full ({error.what})",
+                where=self.line.where,
+                fix="Ask again.",
+            ) from error
+        except FrameError:
+            self._come_back()
+            raise
+        self._note_clock(content, began)
+        if refused := relay_errors.refusal(content, self.line.where):
+            raise refused
+        return Answer(command.text, content)
+
+    def leave(self, *, abort: bool = False) -> None:
+        """End the session by QUI, after an abort by CAN and QUI; never raises.
+
+        While a password is asked for, QUI would be taken for one: then CAN must bring a prompt
+        first.
+        """
+        try:
+            self.line.allow(2 * self.manners.probe_s)
+            asked = self._frames.asks_password
+            if abort:
+                self.line.write(_CAN, at_once=True)
+                self._frames.drop_open()
+                if asked:
+                    self._frames.take()
+                    if self._listen(None, self.manners.probe_s) == _ASKED:
+                        return
+            if abort and not self._heard:
+                # Whoever says nothing is not waited for once more.
+                self._send(Command("QUI"), at_once=True)
+                return
+            self._put_aside()
+            began = self.clock.monotonic()
+            self._send(Command("QUI"), at_once=abort)
+            prompt = self._listen(None, self.manners.probe_s)
+            while prompt != b"=":
+                prompt = self._again()
+            self._note_clock(b"".join(one.content for one in self._frames.frames[-1:]), began)
+            self._answered()
+        except WorkspaceError as error:
+            log.info("%s was left without an answer to QUI: %s", self.line.where, error)
+
+    def _find_prompt(self) -> bytes:
+        """Return the prompt the relay shows; CAN ends what an earlier session left unfinished."""
+        for _ in range(self.manners.tries):
+            self.line.write(_CAN, at_once=True)
+            self._frames.drop_open()
+            self._put_aside()
+            self.line.write(_CR, at_once=True)
+            prompt = b""
+            try:
+                prompt = self._listen(None, self.manners.probe_s)
+                while True:  # both CAN and CR may bring one: the last counts
+                    prompt = self._again(self.manners.settle_s)
+            except DeviceTimeout:
+                if prompt in LEVELS:
+                    self.line.resume()  # whoever shows a prompt takes commands
+                    return prompt
+        raise relay_errors.RelaySilent(
+            "It says something, but shows no prompt." if self._heard else "It says nothing.",
+            where=self.line.where,
+            fix="Look at speed and framing of the line; the relay may be off or asleep.",
+        )
+
+    def _log_in(self) -> None:
+        """Come to level 1 by ACC; a relay with its password jumper set asks for none."""
+        began = self.clock.monotonic()
+        self._send(Command("ACC"))
+        deadline = self.line.command_deadline()
+        sent = False
+        heard_again = False
+        prompt = self._listen(deadline, self.manners.probe_s)
+        while prompt != _LEVEL_1:
+            said = self._said()
+            if prompt == _ASKED:
+                if sent:
+                    raise self._password_refused()
+                self._echoes = self._echoes or b"ACC" in self._frames.outside
+                self._frames.drop_open()
+                self._put_aside()
+                self.asked_password = sent = True
+                began = self.clock.monotonic()
+                self.line.write(self._word() + _CR, secret=True)
+            elif b"invalid" in said.lower():
+                if sent:
+                    raise self._password_refused()
+                refused = relay_errors.refusal(said, self.line.where)
+                if heard_again or not isinstance(refused, relay_errors.InvalidCommand):
+                    raise refused or self._password_refused()
+                heard_again = True  # noise on the way; no password was said yet
+                self._put_aside()
+                self._send(Command("ACC"))
+            elif prompt not in (b"=", _ASKED):
+                raise self._level_lost(prompt)
+            prompt = self._again() if prompt != _ASKED else self._listen(deadline, None)
+        self._echoes = self._echoes or b"ACC" in self._frames.outside
+        self._note_clock(self._said(), began)
+        self._answered()
+
+    def _word(self) -> bytes:
+        word = self.password() if self.password is not None else None
+        if word is None or not _PASSWORD.fullmatch(word):
+            raise ConfigError(
+                "The relay asks for the password of level 1, and "
+                + ("none is set." if word is None else "the one that is set cannot be typed."),
+                where=self.line.where,
+                fix="Set the secret that its list names: 1 to 64 printable characters, no blanks.",
+            )
+        return word.encode("ascii")
+
+    def _password_refused(self) -> relay_errors.PasswordRefused:
+        self._refused = True
+        return relay_errors.PasswordRefused(
+            "The password of level 1 was refused; it is not tried again.",
+            where=self.line.where,
+            fix="Correct the secret before the next run: three refusals raise the relay's alarm.",
+        )
+
+    def _answer(self, command: Command) -> bytes:
+        looks = _LOOKS.get(command.verb)
+        deadline = self.line.command_deadline()
+        echoed = not self._echoes
+        prompt = self._listen(deadline, None)
+        while True:
+            if prompt == _ASKED:
+                raise self._level_lost(prompt)
+            echo = self._frames.outside.rfind(command.verb.encode())
+            echoed = echoed or echo >= 0
+            outside = bytes(self._frames.outside)
+            found: list[Frame] = []
+            for frame in self._frames.take():
+                refused = relay_errors.refusal(frame.content) is not None
+                fits = refused or looks is None or looks.search(frame.content) is not None
+                if fits and echoed and frame.after >= echo:
+                    found.append(frame)
+                else:
+                    self.aside.append(frame.content)
+            if found:
+                break
+            if relay_errors.refusal(outside):
+                return outside
+            try:
+                prompt = self._listen(deadline, self.manners.probe_s)
+            except DeviceTimeout as error:
+                raise FrameError(
+                    f"What came is no answer to {command.text}.",
+                    where=self.line.where,
+                    fix="Ask again, and look at the transcript.",
+                ) from error
+        if not all(frame.whole for frame in found):
+            raise FrameError(
+                f"A frame of the answer to {command.text} has no end.",
+                where=self.line.where,
+                fix="Ask again.",
+            )
+        if prompt != _LEVEL_1:
+            raise self._level_lost(prompt)
+        return b"".join(frame.content for frame in found)
+
+    def _come_back(self) -> None:
+        """Bring the relay back to its prompt after an answer that was not whole."""
+        if self._frames.within:
+            self.aside.append(self._frames.drop_open())
+        prompt = self._find_prompt()
+        if prompt != _LEVEL_1:
+            raise self._level_lost(prompt)
+
+    def _level_lost(self, prompt: bytes) -> relay_errors.LevelLost:
+        level = LEVELS.get(prompt)
+        return relay_errors.LevelLost(
+            f"The relay is at level {level} now." if level else "The relay asks for a password.",
+            where=self.line.where,
+            fix="It started anew or gave up waiting; it is visited again later.",
+        )
+
+    def _send(self, command: Command, *, at_once: bool = False) -> None:
+        if type(command) is not Command:  # whatever else has a ``wire`` was not looked at
+            raise ParameterError("Only a Command is sent to a relay.", fix="Make one of its text.")
+        self.line.write(command.wire, at_once=at_once)
+
+    def _listen(self, deadline: float | None, silence_s: float | None) -> bytes:
+        """Read until a prompt, or `_ASKED` where a password is asked for; return it."""
+        while True:
+            if self._frames.prompt:
+                return self._frames.prompt
+            if self._frames.asks_password:
+                return _ASKED
+            bare = self._frames.bare_prompt()
+            try:
+                data = self.line.read(deadline, self.manners.settle_s if bare else silence_s)
+            except DeviceTimeout:
+                if bare:
+                    return bare
+                raise
+            self._heard = True
+            self._frames.feed(data)
+
+    def _again(self, silence_s: float | None = None) -> bytes:
+        """Put aside what was said and listen for the next prompt."""
+        self._put_aside()
+        return self._listen(None, self.manners.probe_s if silence_s is None else silence_s)
+
+    def _said(self) -> bytes:
+        frames = b"".join(frame.content for frame in self._frames.frames)
+        return frames + bytes(self._frames.outside)
+
+    def _put_aside(self) -> None:
+        self.aside += [one.content for one in self._frames.take() if one.content.strip()]
+
+    def _answered(self) -> None:
+        """Forget the last frame, which was the answer; what came before it was unasked."""
+        self.aside += [one.content for one in self._frames.take()[:-1] if one.content.strip()]
+
+    def _note_clock(self, content: bytes, began: float) -> None:
+        match = _HEADER.search(content)
+        if match is None:
+            return
+        took = self.clock.monotonic() - began
+        host = self.clock.now() - timedelta(seconds=took / 2)
+        order = self.manners.date_order
+        parts = dict(zip(order, (int(match[n]) for n in (1, 2, 3)), strict=True))
+        year = parts["Y"] if parts["Y"] >= 100 else parts["Y"] + (2000 if parts["Y"] < 80 else 1900)
+        try:
+            hour, minute, second = (int(match[n]) for n in (4, 5, 6))
+            moment = datetime(year, parts["M"], parts["D"], hour, minute, second)
+        except ValueError:
+            log.warning("%s shows a date that is none in the order %s.", self.line.where, order)
+            return
+        rest = int((match[7] or b"0").ljust(3, b"0")) * 1_000_000
+        self.readings.append(ClockReading(device_time(moment, rest, 3), host, took / 2))
