@@ -11,9 +11,13 @@ import numpy as np
 from workspace_lib.formats import Reader, Record, register
 from workspace_lib.reclosers.cev import read_cev
 from workspace_lib.reclosers.comtrade import read_comtrade
+from workspace_lib.reclosers.eve import read_eve, sniff_eve
+from workspace_lib.reclosers.hdr import describe_hdr, read_hdr, sniff_hdr
+from workspace_lib.reclosers.ident import describe_ident, read_ident, sniff_ident
 from workspace_lib.reclosers.record import EventRecord
+from workspace_lib.reclosers.ser import describe_ser, read_ser, sniff_ser
 
-_CEV_HEAD = re.compile(rb'"(?:FID|BCBFID|MONTH|REC_NUM)[^"]*"')
+_CEV_HEAD = re.compile(rb'"(?:FID|BCBFID|MONTH|REC_NUM)[^"=]*"')
 _CFF_HEAD = re.compile(rb"\s*-{1,4}[ \t]*file type:?[ \t]*(?:CFG|DAT|HDR|INF)\b", re.IGNORECASE)
 _COUNTS = re.compile(rb"\s*\d+[A-Z]?\s*,\s*\d+\s*A\s*,\s*\d+\s*D\s*(?:\r?\n|\r|$)", re.IGNORECASE)
 
@@ -54,7 +58,7 @@ def describe(record: Record) -> Mapping[str, Any]:
         "digital_ones": int(np.count_nonzero(event.bits)),
         "checksums": {"good": event.checksums.good, "bad": event.checksums.bad},
     }
-    if event.format == "cev":
+    if event.format in ("cev", "eve"):
         ones = np.count_nonzero(event.bits, axis=0).tolist()
         names = [channel.name for channel in event.digital]
         described["bits"] = dict(zip(names, ones, strict=True))
@@ -85,3 +89,7 @@ def _number(value: np.float64) -> float | None:
 
 register(Reader("cev", "sel-cev", 1, sniff_cev, read_cev, describe))
 register(Reader("comtrade", "comtrade", 1, sniff_comtrade, read_comtrade, describe))
+register(Reader("eve", "sel-eve", 1, sniff_eve, read_eve, describe))
+register(Reader("event-header", "sel-hdr", 1, sniff_hdr, read_hdr, describe_hdr))
+register(Reader("relay-identity", "sel-id", 1, sniff_ident, read_ident, describe_ident))
+register(Reader("state-changes", "sel-ser", 1, sniff_ser, read_ser, describe_ser))
