@@ -111,6 +111,7 @@ def living(processes: list[psutil.Process]) -> list[str]:
 @pytest.mark.timeout(540)
 def test_once_runs_every_job_and_ends_with_0(once: Once) -> None:
     assert once.returncode == 0, once.said
+    assert "✓ rain_copy succeeded" in once.said
     assert "✓ rain_capture succeeded" in once.said
     assert "✓ rain_calibration succeeded" in once.said
     assert "✓ rain_sums succeeded" in once.said

@@ -128,6 +128,19 @@ def test_the_calibration_in_force_says_formula_unit_and_certificate(make_board) 
     assert "C &lt;i&gt;12&lt;/i&gt;" in shown
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("uncalibrated", "None in force: tips only"), ("nominal", "None in force: nominal depth")],
+)
+def test_a_gauge_without_a_calibration_is_told_in_words(
+    make_board, monkeypatch, kind: str, said: str
+) -> None:
+    row = dict.fromkeys(("formula", "x", "source"), "") | {"mm_per_tip": None, "valid_from": None}
+    row |= {"gauge": "mse", "name": "Mse", "kind": kind, "version": kind}
+    monkeypatch.setattr(rain_network, "rows_of", lambda published: [row])
+    assert said in markup(rain_network.calibrations(make_board("rain")))
+
+
 def test_of_a_single_month_only_the_year_so_far_is_drawn(make_board) -> None:
     shown = markup(rain_network.months(make_board("rain")))
     assert "Year so far" in shown

@@ -12,9 +12,10 @@ from workspace_lib.clock import from_us, localize, to_us
 from workspace_lib.errors import PublishError
 from workspace_lib.rain import queries
 from workspace_lib.rain.analysis import TipSeries
+from workspace_lib.rain.in_force import NOMINAL, UNCALIBRATED
 from workspace_lib.rain.settings import load_network, load_rain
 from workspace_lib.views.between import Between, Daily, between
-from workspace_lib.views.blocks import empty, tabs
+from workspace_lib.views.blocks import badge, empty, tabs
 from workspace_lib.views.board import Board, Content, rows_of
 from workspace_lib.views.boards.rain import (
     GAUGES,
@@ -202,6 +203,13 @@ def calibrations(board: Board) -> Content:
     def since(row: Mapping[str, Any]) -> str:
         return texts.date(row["valid_from"])
 
+    def version(row: Mapping[str, Any]) -> Html | str:
+        # Without a record, its kind says what holds.
+        missing = {UNCALIBRATED: "attention", NOMINAL: "partial"}.get(row["kind"])
+        if missing is None:
+            return str(row["version"])
+        return badge(texts, missing, texts(f"rain.calibration.{row['kind']}"))
+
     columns = [
         Column("name", texts("rain.gauge")),
         Column("mm_per_tip", texts("rain.calibration.tip"), "mm", 3),
@@ -209,7 +217,7 @@ def calibrations(board: Board) -> Content:
         Column("x", texts("rain.calibration.x")),
         Column("valid_from", texts("rain.calibration.from"), show=since, nowrap=True),
         Column("source", texts("rain.calibration.source")),
-        Column("version", texts("rain.calibration.version")),
+        Column("version", texts("rain.calibration.version"), show=version),
     ]
     label, none = texts("rain.calibrations"), texts("rain.calibration.none")
     shown = table(texts, columns, rows_of(published), label=label, now=board.now, none=none)
