@@ -205,10 +205,11 @@ def calibrations(board: Board) -> Content:
 
     def version(row: Mapping[str, Any]) -> Html | str:
         # Without a record, its kind says what holds.
-        missing = {UNCALIBRATED: "attention", NOMINAL: "partial"}.get(row["kind"])
-        if missing is None:
-            return str(row["version"])
-        return badge(texts, missing, texts(f"rain.calibration.{row['kind']}"))
+        if row["kind"] == UNCALIBRATED:
+            return badge(texts, "attention", texts("rain.calibration.uncalibrated"))
+        if row["kind"] == NOMINAL:
+            return badge(texts, "partial", texts("rain.calibration.nominal"))
+        return str(row["version"])
 
     columns = [
         Column("name", texts("rain.gauge")),
