@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+import yaml
 
 from workspace_lib.errors import ConfigError, ParameterError, SourceError
 from workspace_lib.rain import products as products_module
@@ -170,6 +171,42 @@ def test_late_files_touch_their_own_year_only(site: Any) -> None:
     report = site.products()
     assert report.years == (2022,)
     assert "Polytech/2022/Polytech_concatenated_2022.csv" in site.files("products")
+
+
+def test_a_late_last_row_of_december_corrects_the_first_depth_of_january(served_site: Any) -> None:
+    """Also if products are made between its capture and its calibration."""
+    treated = "Hydropolis/2024/Hydropolis_treated_2024.csv"
+    served_site.deliver("Hydropolis", NEW_YEAR, 5)
+    served_site.capture()
+    served_site.calibrate()
+    served_site.products()
+    first = csv(served_site.files("products")[treated])["Rain"].iloc[0]
+    assert first == pytest.approx(0.2 * (0.0008 * 5**2 + 1.0761 * 5))
+    served_site.deliver("Hydropolis", NEW_YEAR - timedelta(seconds=40), 0)
+    served_site.capture()
+    served_site.products()
+    served_site.calibrate()
+    assert served_site.products().years == (2023, 2024)
+    first = csv(served_site.files("products")[treated])["Rain"].iloc[0]
+    assert first == pytest.approx(0.2 * (0.0008 * 7.5**2 + 1.0761 * 7.5) * 40 / 60)
+
+
+def test_another_step_makes_depths_and_products_again(served_site: Any) -> None:
+    """Also if products are made between the change and the next calibration."""
+    treated = "Hydropolis/2024/Hydropolis_treated_2024.csv"
+    served_site.deliver("Hydropolis", NEW_YEAR, 6)
+    served_site.capture()
+    served_site.calibrate()
+    served_site.products()
+    path = served_site.settings.site_dir / "gauges.yml"
+    gauges = yaml.safe_load(path.read_text())
+    gauges["gauges"][0]["step_s"] = 120
+    path.write_text(yaml.safe_dump(gauges))
+    served_site.products()
+    served_site.calibrate()
+    served_site.products()
+    first = csv(served_site.files("products")[treated])["Rain"].iloc[0]
+    assert first == pytest.approx(0.2 * (0.0008 * 3**2 + 1.0761 * 3) * 2)
 
 
 def test_a_new_calibration_makes_depths_again_and_leaves_counts(site: Any) -> None:
