@@ -163,10 +163,7 @@ def test_parts_made_without_the_past_are_the_whole(
 ) -> None:
     one = series(rows)
     edges = [0, *(second * US for second in seconds), 2_500_000 * US]
-    parts = [
-        steps(since(one, begin - BACK), width_s, begin, end)
-        for begin, end in pairwise(edges)
-    ]
+    parts = [steps(since(one, begin - BACK), width_s, begin, end) for begin, end in pairwise(edges)]
     whole = steps(one, width_s, 0, 2_500_000 * US)
     assert together(parts) == together([whole])
 
