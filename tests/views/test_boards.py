@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from datetime import timedelta
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from workspace_lib.clock import FakeClock
 from workspace_lib.errors import ParameterError
+from workspace_lib.rain.check_report import CheckReport, Finding
 from workspace_lib.runs.job_spec import JobSpec
 from workspace_lib.views import run_queries
 from workspace_lib.views.board import Board, Content, open_board
@@ -139,6 +140,35 @@ def test_a_gauge_without_a_calibration_is_told_in_words(
     row |= {"gauge": "mse", "name": "Mse", "kind": kind, "version": kind}
     monkeypatch.setattr(rain_network, "rows_of", lambda published: [row])
     assert said in markup(rain_network.calibrations(make_board("rain")))
+
+
+@pytest.mark.parametrize(
+    ("severities", "state", "said"),
+    [
+        (["info"], "good", "nothing is lost or damaged."),
+        (["warning", "warning", "info"], "attention", "to look after: 2."),
+        (["warning", "error"], "bad", "Findings: 2."),
+    ],
+)
+def test_how_the_full_check_ended_is_said_below_the_gauges(
+    make_board, monkeypatch, severities: list[str], state: str, said: str
+) -> None:
+    board = make_board("rain")
+    found = tuple(Finding("files", severity, 1, "x") for severity in severities)  # type: ignore[arg-type]
+    report = CheckReport(1, 1, 1, 1, 1, found)
+    assert report.state == state
+    check = SimpleNamespace(data=report.to_dict(), as_of=board.now, stale=False)
+    publish = board.published
+    monkeypatch.setattr(
+        board, "published", lambda name: check if name == rain.CHECK else publish(name)
+    )
+    shown = markup(rain.status(board))
+    assert said in shown
+    assert f"ws-badge ws-{state}" in shown.partition("</table>")[2]
+
+
+def test_before_the_first_full_check_nothing_is_said_of_it(make_board) -> None:
+    assert "Full check" not in markup(rain.status(make_board("rain")))
 
 
 def test_of_a_single_month_only_the_year_so_far_is_drawn(make_board) -> None:

@@ -6,6 +6,7 @@ days summed (`rain_network`) come from the same rows, up to the same instant.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from workspace_lib.clock import to_us
+from workspace_lib.errors import PublishError
 from workspace_lib.rain import queries
 from workspace_lib.rain.analysis import US
 from workspace_lib.rain.settings import Gauge, load_network, load_rain
@@ -42,6 +44,7 @@ SUMS, TOTALS, GAUGES, COMPLETENESS = (
     "rain.gauges",
     "rain.completeness",
 )
+CHECK = "rain.check"
 #: A gauge whose newest row is older than this is silent, where its job says no other limit [s].
 SILENT_S = 1800.0
 #: Less of a day than this is shown as partly measured [1].
@@ -227,7 +230,26 @@ def status(board: Board) -> Content:
     ]
     label, none = texts("rain.status"), texts("rain.none")
     shown = table(texts, columns, rows_of(published), label=label, now=now, none=none)
-    return Content(shown, stale=published.stale)
+    return Content(join([shown, checked(board)]), stale=published.stale)
+
+
+def checked(board: Board) -> Html | None:
+    """Return how the last full check ended, in a sentence; None before the first one."""
+    texts = board.texts
+    try:
+        published = board.published(CHECK)
+    except PublishError:
+        return None
+    report = published.data
+    count = Counter(finding["severity"] for finding in report["findings"])
+    said = {
+        "good": texts("rain.check.good"),
+        "attention": texts("rain.check.attention", count=count["warning"]),
+        "bad": texts("rain.check.bad", count=count["error"] + count["warning"]),
+    }[report["state"]]
+    state = badge(texts, "stale" if published.stale else report["state"])
+    moment = when(texts, published.as_of, board.now)
+    return tag("p", [state, f" {texts('rain.check')}, ", moment, f": {said}"])
 
 
 def completeness(board: Board) -> Content:

@@ -37,6 +37,12 @@ EN = {
     "rain.per_hour": "Rain of each hour",
     "rain.status": "Gauges",
     "rain.status.about": "Newest data, battery, and rows that could not be used.",
+    "rain.check": "Full check",
+    "rain.check.good": "nothing is lost or damaged.",
+    "rain.check.attention": "nothing is lost or damaged; to look after: {count}. The run of "
+    "rain_check says what.",
+    "rain.check.bad": "something is lost, damaged or out of reach. Findings: {count}. The run of "
+    "rain_check says which.",
     "rain.completeness": "Completeness",
     "rain.completeness.about": "One mark per day, oldest on the left, filled as far as it was "
     "measured.",
@@ -112,6 +118,12 @@ FR = {
     "rain.per_hour": "Pluie de chaque heure",
     "rain.status": "Jauges",
     "rain.status.about": "Dernières données, batterie, et lignes inutilisables.",
+    "rain.check": "Contrôle complet",
+    "rain.check.good": "rien n'est perdu ni abîmé.",
+    "rain.check.attention": "rien n'est perdu ni abîmé ; à surveiller : {count}. L'exécution de "
+    "rain_check dit quoi.",
+    "rain.check.bad": "quelque chose est perdu, abîmé ou hors d'atteinte. Constats : {count}. "
+    "L'exécution de rain_check dit lesquels.",
     "rain.completeness": "Complétude",
     "rain.completeness.about": "Une marque par jour, le plus ancien à gauche, remplie selon ce "
     "qui a été mesuré.",
