@@ -183,7 +183,7 @@ def test_an_answer_without_its_end_is_no_answer_and_can_be_asked_for_again(
     reach: Any, brisk: Manners
 ) -> None:
     relay = reach(spec(faults=[Fault("drop", "CHI", at=-12, size=1)]))  # the ETX of the answer
-    with relay.session(brisk, limits=Limits(byte_s=1.0)) as session:
+    with relay.session(brisk, limits=Limits(byte_s=0.6)) as session:
         answers = []
         while not answers:
             try:
@@ -195,7 +195,7 @@ def test_an_answer_without_its_end_is_no_answer_and_can_be_asked_for_again(
 
 def test_a_relay_that_stops_in_the_middle_is_brought_back(reach: Any, brisk: Manners) -> None:
     relay = reach(spec(faults=[Fault("stall", "CEV", at=2000)]))
-    with relay.session(brisk, limits=Limits(byte_s=1.0)) as session:
+    with relay.session(brisk, limits=Limits(byte_s=0.6)) as session:
         with pytest.raises(FrameError, match="not answered in full"):
             session.ask(Command("CEV 1 C"))
         assert session.ask(Command("CEV 1 C")).content == (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workspace_lib.errors import ParameterError
@@ -117,6 +117,7 @@ def test_a_job_names_no_command_of_the_session(text: str) -> None:
         job_command(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_whatever_is_given_only_the_list_is_sent(text: str) -> None:
     if not refused(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workspace_lib.reclosers import relay_errors
@@ -29,6 +29,7 @@ def test_an_answer_and_its_prompt_are_two_frames() -> None:
     assert reader.outside == b"id\r\n"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(REAL)), max_size=6))
 def test_pieces_make_no_difference(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(REAL)]

@@ -128,6 +128,8 @@ class RelaySession:
         What it said unasked, or what could not be made out, in order.
     readings : list of ClockReading
         What its clock said.
+    disturbed : bool
+        Whether anything came damaged or not at all: then a checksum alone proves little.
     """
 
     line: Line
@@ -138,6 +140,7 @@ class RelaySession:
     asked_password: bool = False
     aside: list[bytes] = field(default_factory=list)
     readings: list[ClockReading] = field(default_factory=list)
+    disturbed: bool = False
     _frames: FrameReader = field(default_factory=FrameReader)
     _echoes: bool = False
     _refused: bool = False
@@ -213,6 +216,7 @@ class RelaySession:
             self._send(command)
             content = self._answer(command)
         except DeviceTimeout as error:
+            self.disturbed = True
             self._come_back()
             raise FrameError(
                 f"{command.text} was not answered in full ({error.what})",
@@ -220,6 +224,7 @@ class RelaySession:
                 fix="Ask again.",
             ) from error
         except FrameError:
+            self.disturbed = True
             self._come_back()
             raise
         self._note_clock(content, began)

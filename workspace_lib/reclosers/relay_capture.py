@@ -331,7 +331,8 @@ def _fetch(
 ) -> FetchedEvent:
     """Fetch one event; see `FetchedEvent` for how it can end."""
     reads = bad = moved = empty = missing = 0
-    why, last, before = "", b"", b""
+    why, last = "", b""
+    seen: set[bytes] = set()
     while bad < plan.reads and moved < plan.renumber and empty < _EMPTY:
         entry = history.find(wanted.key, again=reads + missing > 0)
         if entry is None and missing == 0:
@@ -348,18 +349,25 @@ def _fetch(
             empty += 1
             continue
         except (FrameError, InvalidCommand) as error:
+            session.disturbed = True
             bad, why = bad + 1, error.what
             continue
         check = check_report(content)
+        doubts = "; ".join(check.doubtful[:3])
+        if session.disturbed and not doubts:
+            # A sum of bytes does not tell two changes that undo each other.
+            doubts = "the line is disturbed"
         if check.damaged:
+            session.disturbed = True
             bad, why, last = bad + 1, "; ".join(check.damaged[:3]), content
         elif check.time != str(wanted.time):
             moved, why = moved + 1, f"what came under its number is of {check.time}"
-        elif check.doubtful and content != before:
-            before, last, why = content, content, "; ".join(check.doubtful[:3])
-            bad += bool(reads > 1)
+        elif doubts and content not in seen:
+            bad += bool(seen)
+            seen.add(content)
+            last, why = content, doubts
         else:
-            return FetchedEvent(entry, "whole", content, reads, why if check.doubtful else "")
+            return FetchedEvent(entry, "whole", content, reads, doubts)
     if empty >= _EMPTY:
         return FetchedEvent(wanted, "summary", reads=reads, why="its report is not stored any more")
     if moved >= plan.renumber:

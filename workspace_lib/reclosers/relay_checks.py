@@ -1,8 +1,9 @@
 """Whether an event report arrived as the relay sent it.
 
 Checksums alone do not tell: a line that was lost as a whole leaves none that is wrong, and line
-ends are not counted at all. What is odd without being provably damaged is *doubtful*; it is taken
-when a second reading brings the same bytes.
+ends are not counted at all. Nor does a sum of bytes tell two changes that undo each other, so that
+on a line that was disturbed once everything is read twice (`relay_capture`). What is odd without
+being provably damaged is *doubtful*; it is taken when a second reading brings the same bytes.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def _of_bytes(content: bytes) -> tuple[list[str], list[str]]:
     returns, feeds, both = content.count(b"\r"), content.count(b"\n"), content.count(b"\r\n")
     if not (returns == feeds == both or feeds == 0 or returns == 0):
         damaged.append("its line ends differ")
+    if not content.endswith((b"\r", b"\n")):
+        doubtful.append("its last line has no end")
     if _LOWER_CASE.search(content):
         doubtful.append("a checksum is in lower case")
     return damaged, doubtful
