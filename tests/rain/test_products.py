@@ -405,3 +405,26 @@ def test_real_raw_files_become_yearly_files(served_site: Any, real_data: Path) -
     expected = [[float(text) for text in line.split(",")[1:]] for line in lines]
     assert found[["Timestamp", "Rain", "Wind", "Battery"]].to_numpy().tolist() == expected
     assert set(found["Station"]) == {"Hydropolis"}
+
+
+def test_a_real_yearly_file_of_old_goes_through_the_chain_and_comes_out_the_same(
+    served_site: Any, real_data: Path
+) -> None:
+    served_site.configure(folder="/")
+    folder = served_site.settings.site_dir
+    gauges = yaml.safe_load((folder / "gauges.yml").read_text())
+    gauges["gauges"].append({"id": "mse", "name": "Mse", "folder": "Mse", "mm_per_tip": 0.2})
+    (folder / "gauges.yml").write_text(yaml.safe_dump(gauges))
+    wings = {"rain": served_site.settings.wing("rain") | {"history_folders": ["history"]}}
+    served_site.settings = served_site.settings.model_copy(update={"wings": wings})
+    old = (real_data / "rain/hsm/Mse_concatenated_2024_first30.csv").read_bytes()
+    served_site.tree.put("/history/Mse_concatenated_2024.csv", old, 1.0)
+    served_site.capture()
+    served_site.calibrate()
+    assert served_site.products().complete
+    found = csv(served_site.files("products")["Mse/2024/Mse_concatenated_2024.csv"])
+    columns = ["Timestamp", "Rain", "Wind", "Battery", "Year"]
+    assert found[columns].to_numpy().tolist() == csv(old)[columns].to_numpy().tolist()
+    matrix = read_matrix(served_site.store, load_network(served_site.settings).gauges, 2024)
+    assert matrix.covered("mse")[:31].tolist() == [*[True] * 30, False]
+    assert matrix.tips.nnz == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -31,6 +32,15 @@ def test_a_free_port_is_taken_as_wished_else_the_next() -> None:
 
 def test_the_rain_wing_brings_a_simulator() -> None:
     assert "rain" in parts.simulator_wings()
+
+
+def test_a_simulator_that_nothing_starts_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "WINGS", ("web", "rain"))
+    assert parts.simulator_wings() == ["rain"]
+    monkeypatch.setattr(parts, "_exists", lambda module: True)
+    without = importlib.util.find_spec("workspace_lib.clock")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: without)
+    assert parts.simulator_wings() == []
 
 
 def test_the_arguments_of_a_simulator(settings: Settings) -> None:

@@ -30,8 +30,11 @@ SIMULATOR_TIMEOUT_S = 90.0
 
 
 def simulator_wings() -> list[str]:
-    """Return the wings that bring a simulator."""
-    return [wing for wing in WINGS if _exists(f"workspace_lib.{wing}.simulator")]
+    """Return the wings that bring a simulator which can be started as a program.
+
+    One that tests alone use is none: its module has nothing that starts it.
+    """
+    return [wing for wing in WINGS if _is_program(f"workspace_lib.{wing}.simulator")]
 
 
 def simulator_arguments(
@@ -214,3 +217,12 @@ def _exists(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+def _is_program(module: str) -> bool:
+    """Return whether ``python -m module`` does anything, without loading the module."""
+    if not _exists(module):
+        return False
+    spec = importlib.util.find_spec(module)
+    source = None if spec is None or spec.origin is None else Path(spec.origin)
+    return source is not None and 'if __name__ == "__main__":' in source.read_text(encoding="utf-8")
