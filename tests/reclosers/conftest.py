@@ -12,9 +12,9 @@ from workspace_lib.reclosers.simulator import RelaySimulator, RelaySpec
 from workspace_lib.transports.serial_line import Limits, PortSettings, SerialLine, open_line
 
 # A prompt outside of a frame, and the second of two, are waited for so long.
-PATIENT = Manners(probe_s=60, settle_s=0.1)
+PATIENT = Manners(probe_s=60, settle_s=0.05)
 #: For relays that are silent in the test: what comes later than this counts as never.
-BRISK = Manners(probe_s=0.6, settle_s=0.1, tries=2)
+BRISK = Manners(probe_s=0.6, settle_s=0.05, tries=2)
 
 
 class Reached:

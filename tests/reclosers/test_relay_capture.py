@@ -33,7 +33,7 @@ def visit(relay: Any, known: Any = (), *, brisk: Manners | None = None, **more: 
     """Visit a relay; with ``brisk`` manners silence counts soon."""
     limits = Limits(byte_s=brisk.probe_s) if brisk else None
     more.setdefault("password", lambda: "OTTER")
-    manners = brisk or Manners(probe_s=60, settle_s=0.1)
+    manners = brisk or Manners(probe_s=60, settle_s=0.05)
     with relay.line(limits) as line:
         return visit_relay(line, known, manners=manners, **more)
 
@@ -339,7 +339,7 @@ def test_what_fails_in_keeping_an_event_ends_the_visit_and_is_raised(reach: Any)
 def test_a_session_that_takes_too_long_ends_with_what_was_whole(reach: Any) -> None:
     relay = reach(spec(count=6), baud=38400)
     manners = Manners(probe_s=0.5, settle_s=0.1)
-    with relay.line(Limits(byte_s=20, session_s=2.0)) as line:
+    with relay.line(Limits(byte_s=20, session_s=1.2)) as line:
         found = visit_relay(
             line, (), CapturePlan(report=""), password=lambda: "OTTER", manners=manners
         )

@@ -116,7 +116,7 @@ def test_flow_control_is_no_part_of_what_is_read_and_holds_writing_up(far: Far) 
 
 
 def test_a_device_that_never_says_go_on_is_told(far: Far) -> None:
-    line, end = pair(far, Limits(byte_s=5, session_s=1000), Ticking(1.0))
+    line, end = pair(far, Limits(byte_s=6, session_s=2000), Ticking(2.0))
     with closing(line), end:
         end.sendall(b"x\x13")
         assert line.read(byte_s=1000) == b"x"
@@ -149,7 +149,7 @@ def test_without_flow_control_every_byte_counts(far: Far) -> None:
     ],
 )
 def test_each_deadline_is_kept_and_named(far: Far, limits: Limits, why: str) -> None:
-    line, end = pair(far, limits, Ticking(0.5))
+    line, end = pair(far, limits, Ticking(1.5))
     with closing(line), end, pytest.raises(DeviceTimeout, match=why):
         line.read(line.command_deadline())
 
