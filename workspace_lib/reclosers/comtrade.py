@@ -5,6 +5,7 @@ Header and information files (HDR, INF) are kept as text and never make a record
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from workspace_lib.errors import FormatError
 from workspace_lib.formats import Issue, Record
 from workspace_lib.reclosers.comtrade_config import Config, decode, parse_config
-from workspace_lib.reclosers.comtrade_data import Samples, parse_data
+from workspace_lib.reclosers.comtrade_data import Content, Samples, parse_data
 from workspace_lib.reclosers.record import NS, EventRecord, Ints
 
 PARTS: Final = ("cfg", "dat", "hdr", "inf")
@@ -33,7 +34,7 @@ class Files:
     """The parts of a record as bytes, with the names they had."""
 
     cfg: bytes
-    dat: bytes
+    dat: Content
     hdr: bytes = b""
     inf: bytes = b""
     data_type: str | None = None
@@ -73,8 +74,20 @@ def _beside(path: Path) -> Files:
                 where=str(path),
                 fix=f"Put {path.stem}.{ending} beside it.",
             )
-    cfg, dat, hdr, inf = (found[one].read_bytes() if one in found else b"" for one in PARTS)
-    return Files(cfg, dat, hdr, inf, name=path.name)
+    texts = ("cfg", "hdr", "inf")
+    cfg, hdr, inf = (found[one].read_bytes() if one in found else b"" for one in texts)
+    return Files(cfg, _read(found["dat"]), hdr, inf, name=path.name)
+
+
+def _read(path: Path) -> memoryview:
+    """Return a file's bytes in memory of numpy, whose large pages cost less than those of bytes."""
+    with path.open("rb", buffering=0) as stream:
+        buffer = np.empty(os.fstat(stream.fileno()).st_size, dtype=np.uint8)
+        view = buffer.data
+        filled = 0
+        while filled < len(view) and (count := stream.readinto(view[filled:])):
+            filled += count
+    return view[:filled]
 
 
 def split_cff(content: bytes, name: str = "") -> tuple[Files, list[Issue]]:

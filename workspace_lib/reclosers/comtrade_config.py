@@ -115,7 +115,10 @@ class _Reader:
         if self.place >= len(self.lines):
             raise self.refuse(f"The configuration ends before {what}.")
         self.place += 1
-        return [field.strip() for field in self.lines[self.place - 1].split(",")]
+        line = self.lines[self.place - 1]
+        fields = line.split(",")
+        # Blanks are rare, and a file has thousands of lines.
+        return fields if line.isprintable() and " " not in line else [one.strip() for one in fields]
 
     def optional(self) -> list[str] | None:
         """Return the fields of the next line that is not blank, or None at the end."""
