@@ -13,6 +13,8 @@ import pytest
 
 from workspace_lib.reclosers import cascii
 from workspace_lib.reclosers.cev import parse_cev
+from workspace_lib.reclosers.faults import Phasors, fault_type, line_of, locate
+from workspace_lib.reclosers.phasors import fourier
 from workspace_lib.reclosers.simulator import RelaySimulator, RelaySpec, make_events
 from workspace_lib.reclosers.simulator_events import KINDS, Options, SimulatedEvent
 
@@ -48,6 +50,30 @@ def test_currents_in_the_middle_of_the_fault_are_those_of_its_summary(kind: str)
         now, quarter = record.channel(name)[row], record.channel(name)[row - 4]
         wanted = abs(complex(event.load[phase] + event.fault[0][phase]))
         assert np.hypot(now, quarter) == pytest.approx(wanted, rel=0.02, abs=3)
+
+
+@pytest.mark.parametrize("kind", KINDS[:-1])
+def test_the_place_of_a_fault_is_where_analysis_finds_it(kind: str) -> None:
+    event = SimulatedEvent("351R", WHEN, kind, distance=0.4, trip_s=0.15, open_s=0.18)
+    record = parse_cev(event.cev(Options(16, raw=True, cycles=15))).data
+
+    def at(row: int) -> Phasors:
+        found = {
+            name: complex(fourier(record.channel(name) * record.peak_factor, 16)[row])
+            for name in ("IA", "IB", "IC", "VA", "VB", "VC")
+        }
+        return Phasors(
+            (found["IA"], found["IB"], found["IC"]),
+            (found["VA"] * 1000, found["VB"] * 1000, found["VC"] * 1000),
+        )
+
+    before, during = at(32), at(round(16 * (4 + 0.165 * 60)))
+    line = line_of(record.settings)
+    assert line is not None
+    assert fault_type(before, during) == kind
+    place = locate(kind, before, during, line)
+    assert place.modified_takagi == pytest.approx(event.location, rel=0.01)
+    assert place.reactance == pytest.approx(event.location, rel=0.01)
 
 
 def test_currents_end_when_it_opens_and_bits_say_so() -> None:

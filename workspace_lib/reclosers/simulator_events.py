@@ -168,6 +168,9 @@ class SimulatedEvent:
         first = _REFERENCE[self.kind]
         source *= _TURN**-first
         one, zero = _ZS1 + self.distance * _Z1, _ZS0 + self.distance * _Z0
+        load = complex(self.load[first])
+        behind = source
+        source -= one * load  # where the fault is, before it
         if self.kind in ("AG", "BG", "CG"):
             i1 = i2 = i0 = source / (2 * one + zero)
         elif self.kind == "ABC":
@@ -175,7 +178,7 @@ class SimulatedEvent:
         else:
             i1 = source / (2 * one)
             i2, i0 = -i1, 0j
-        v1, v2, v0 = source - i1 * _ZS1, -i2 * _ZS1, -i0 * _ZS0
+        v1, v2, v0 = behind - (i1 + load) * _ZS1, -i2 * _ZS1, -i0 * _ZS0
         currents, volts = np.zeros(3, np.complex128), np.zeros(3, np.complex128)
         for n in range(3):
             place = (first + n) % 3
@@ -201,7 +204,8 @@ class SimulatedEvent:
         decay = np.exp(-np.maximum(times - self.inception_s, 0.0) / 0.02)
         currents += np.where(during[:, None], (added * spin).real - start * decay[:, None], 0.0)
         sound = cmath.rect(_VOLT, math.radians(self.angle_deg))
-        healthy = np.array([sound * _TURN**-n for n in range(3)])
+        flowing = np.where(ends[:, None], self.load, 0.0)
+        healthy = np.array([sound * _TURN**-n for n in range(3)]) - _ZS1 * flowing
         phasors = np.where(during[:, None], faulted, healthy)
         return math.sqrt(2) * currents, math.sqrt(2) * (phasors * spin).real
 
