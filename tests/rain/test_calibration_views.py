@@ -61,6 +61,8 @@ def test_the_table_has_what_is_in_force_at_the_instant() -> None:
     assert (first["domain"], first["beyond"]) == ("0 – 200", "clamp")
     assert (first["valid_from"], first["version"]) == (CHANGE, new.version)
     assert first["source"] == "No. 1, 2019-12-01, X"
+    assert first["correction_100_mm_h"] == pytest.approx(0.0008 * 100 / 12 * 100 + 7.61)
+    assert pd.isna(frame.loc["b", "correction_100_mm_h"])
     assert pd.isna(first["valid_to"])
     assert frame.loc["b", ["formula", "source", "version"]].tolist() == ["", "", "uncalibrated"]
 

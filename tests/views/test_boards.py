@@ -126,6 +126,8 @@ def test_the_calibration_in_force_says_formula_unit_and_certificate(make_board) 
     shown = markup(rain_network.calibrations(make_board("rain")))
     assert "y = 0.0008 x² + 1.0761 x" in shown
     assert "tips/min" in shown
+    assert re.search(r"Correction at 100\u00a0mm/h.*\[%\]", shown)
+    assert ">8.3<" in shown
     assert "C &lt;i&gt;12&lt;/i&gt;" in shown
 
 
@@ -169,6 +171,12 @@ def test_how_the_full_check_ended_is_said_below_the_gauges(
 
 def test_before_the_first_full_check_nothing_is_said_of_it(make_board) -> None:
     assert "Full check" not in markup(rain.status(make_board("rain")))
+
+
+def test_below_the_sums_stands_from_where_on_they_are_marked(make_board) -> None:
+    shown = markup(rain.sums(make_board("rain")))
+    assert "from 5\u00a0mm in 24\u00a0h, 10\u00a0mm in 72\u00a0h on." in shown
+    assert "from 20\u00a0mm in 24\u00a0h, 60\u00a0mm in 72\u00a0h on." in shown
 
 
 def test_of_a_single_month_only_the_year_so_far_is_drawn(make_board) -> None:
@@ -277,6 +285,7 @@ def test_what_comes_next_is_told_for_each_job(make_board) -> None:
             {"every_s": 300, "on_published": ("rain.*",)},
             "every 5 min; after publications of rain.*",
         ),
+        ({"on_published": ("*",)}, "after each publication"),
         ({"on_published": ("*",), "enabled": False}, "at rest"),
     ],
 )

@@ -18,7 +18,7 @@ EN, FR = Texts("en", PARIS), Texts("fr", PARIS)
     [
         ("*/5 * * * *", "every 5\u00a0min", "toutes les 5\u00a0min"),
         ("* * * * *", "every 1\u00a0min", "toutes les 1\u00a0min"),
-        ("7 * * * *", "hourly, at minute 7", "toutes les heures, à la minute 7"),
+        ("7 * * * *", "hourly at minute\u00a07", "chaque heure à la minute\u00a07"),
         ("20 3 * * *", "daily at 03:20", "chaque jour à 03:20"),
         ("0 8 * * 1", "Mondays at 08:00", "chaque lundi à 08:00"),
         ("0 8 * * 0", "Sundays at 08:00", "chaque dimanche à 08:00"),

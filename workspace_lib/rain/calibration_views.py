@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Language = Literal["en", "fr"]
 
-#: Units of the columns of `calibrations_frame`, for `publish`.
-CALIBRATIONS_UNITS: Final = {"mm_per_tip": "mm"}
+#: Intensities at which the table tells the correction [mm/h]: steady rain, and a downpour.
+TOLD_MM_H: Final = (20, 100)
 #: Up to which measured intensity curves are drawn [mm/h]; harder rain lasts seconds.
 HARDEST_MM_H: Final = 300.0
 #: Names in a label before the others are only counted.
@@ -47,6 +47,18 @@ _TEXTS: Final[dict[str, dict[str, str]]] = {
         "beyond": "hors du domaine",
         "more": "et {count} autres",
     },
+}
+
+
+def correction_column(intensity_mm_h: int) -> str:
+    """Return the name of the column of the correction at an intensity."""
+    return f"correction_{intensity_mm_h}_mm_h"
+
+
+#: Units of the columns of `calibrations_frame`, for `publish`.
+CALIBRATIONS_UNITS: Final = {
+    "mm_per_tip": "mm",
+    **{correction_column(intensity): "%" for intensity in TOLD_MM_H},
 }
 
 
@@ -75,10 +87,13 @@ def calibrations_frame(
     """Return what is in force for rows stamped ``at``, one row per gauge.
 
     Columns: gauge, name, kind (``nominal`` or ``uncalibrated`` without a record), formula, x (unit
-    of x and y), mm_per_tip [mm], domain, beyond, valid_from, valid_to, version, source.
+    of x and y), mm_per_tip [mm], domain, beyond, valid_from, valid_to, version, source, and the
+    correction at each measured intensity of ``TOLD_MM_H`` (correction_20_mm_h, …) [%], empty
+    without a record.
     """
     import pandas as pd
 
+    told = [correction_column(intensity) for intensity in TOLD_MM_H]
     rows = []
     for gauge in network:
         mine = calibrations[gauge.id]
@@ -100,12 +115,15 @@ def calibrations_frame(
                 "version": record.version,
                 "source": str(record.origin),
             }
+            factors, _ = record.factor(np.array(TOLD_MM_H, dtype=float))
+            row |= dict(zip(told, (factors - 1.0) * 100.0, strict=True))
         rows.append(row)
     texts = ["gauge", "name", "kind", "formula", "x", "domain", "beyond", "version", "source"]
-    columns = [*texts[:5], "mm_per_tip", *texts[5:7], "valid_from", "valid_to", *texts[7:]]
+    columns = [*texts[:5], "mm_per_tip", *texts[5:7], "valid_from", "valid_to", *texts[7:], *told]
     frame = pd.DataFrame(rows, columns=columns)
     frame[texts] = frame[texts].astype(object).where(frame[texts].notna(), "")
-    frame["mm_per_tip"] = frame["mm_per_tip"].astype(float)
+    for name in ("mm_per_tip", *told):
+        frame[name] = frame[name].astype(float)
     for name in ("valid_from", "valid_to"):
         frame[name] = pd.to_datetime(frame[name], utc=True)
     return frame

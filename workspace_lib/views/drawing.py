@@ -90,7 +90,7 @@ def right_margin(chart: TimeChart, width: int) -> float:
     names = [len(s.name) for row in chart.rows if row.labels for s in row.series]
     if width <= NARROW_PX or not names:
         return 12.0
-    return max(12.0, min(150.0, max(names) * 7.6 + 18))
+    return max(12.0, min(150.0, max(names) * 7.6 + 26))
 
 
 def spread(places: list[float], gap: float, low: float, high: float) -> list[float]:
@@ -122,9 +122,12 @@ def _time_axis(area: _Area, texts: Texts, bottom: float) -> str:
     chart = area.chart
     most = max(2, int((area.width - area.left - area.right) / 78))
     parts = [f'<path class="ws-axis" d="M{area.left:g} {bottom:g}H{area.width - area.right:g}"/>']
-    for moment, label, is_day in time_ticks(chart.t_from, chart.t_to, texts, most):
+    ticks = time_ticks(chart.t_from, chart.t_to, texts, most)
+    # Where each tick is the first of a day there is nothing to tell apart.
+    plain = all(is_first for _, _, is_first in ticks)
+    for moment, label, is_first in ticks:
         x = area.x(to_us(moment))
-        strong = ' class="ws-strong"' if is_day else ""
+        strong = ' class="ws-strong"' if is_first and not plain else ""
         parts.append(
             f'<path class="ws-axis" d="M{x:.1f} {bottom:g}v4"/>'
             f'<text x="{x:.1f}" y="{bottom + 18:g}" text-anchor="middle"{strong}>{label}</text>'

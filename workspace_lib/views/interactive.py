@@ -195,7 +195,9 @@ def _labels(row: Row, low: float, high: float, start: float, plot: float) -> lis
     return [
         {
             "name": LABEL,
-            "text": _plain(series.name),
+            # The stroke has the line's colour; a name in it could be too pale to read.
+            "text": f'<span style="color:var(--ws-s{series.colour})">━</span> '
+            + _plain(series.name),
             "xref": "paper",
             "yref": "paper",
             "x": 1,
@@ -204,7 +206,7 @@ def _labels(row: Row, low: float, high: float, start: float, plot: float) -> lis
             "yanchor": "middle",
             "xshift": 4,
             "showarrow": False,
-            "font": {"color": f"var(--ws-s{series.colour})", "size": 12},
+            "font": {"color": "var(--ws-muted)", "size": 12},
         }
         for (series, _), place in zip(ends, places, strict=True)
     ]

@@ -19,6 +19,8 @@ from workspace_lib.views.texts import MISSING, Texts
 Row = Mapping[str, Any]
 #: From so many rows on a table has a box that filters it; on paper it shows so many.
 FILTERED, PRINTED = 11, 10
+#: A table of more columns than this has less space between them.
+WIDE = 7
 _MARKUP = re.compile(r"<[^>]*>")
 
 
@@ -66,6 +68,7 @@ def table(
     """
     if not rows:
         return empty(texts, none)
+    wide = sum(column.shown for column in columns) > WIDE
     identity = "table-" + "".join(c if c.isalnum() else "-" for c in label.lower())
     heads = [
         tag(
@@ -110,7 +113,7 @@ def table(
         tag("thead", tag("tr", heads)),
         tag("tbody", lines),
         foot,
-        class_="ws-table",
+        class_="ws-table is-wide" if wide else "ws-table",
         id=identity,
         data_limit=limit,
     )

@@ -245,8 +245,8 @@
       body.style.setProperty("--ws-fit", scale);
       body.style.width = `${PAPER.width / scale}px`;
       const height = body.getBoundingClientRect().height;
-      if (height <= PAPER.height || scale <= 0.3) break;
-      scale = Math.max(0.3, scale * Math.min(0.97, PAPER.height / height));
+      if (height <= PAPER.height || scale <= 0.25) break;
+      scale = Math.max(0.25, scale * Math.min(0.97, PAPER.height / height));
     }
     for (const rule of rules) rule.media.mediaText = "print";
     body.style.width = width;

@@ -21,8 +21,8 @@ from workspace_lib.views.tiles import link_to, tile_cards
 
 #: The list shows so many lines; what is left out is counted below it.
 MOST_LINES = 12
-#: The strip shows so many publications, those nearest to their limit first.
-MOST_PUBLICATIONS = 16
+#: The strip shows so many runs' publications, those nearest to their limit first.
+MOST_ROWS = 16
 #: A publication that has used up more of its time than this is nearly stale [1].
 NEARLY = 0.8
 SEVERITY_STATES = {"info": "unknown", "warning": "attention", "critical": "bad"}
@@ -74,29 +74,46 @@ def attention(board: Board, *, hours: int) -> Content:
 
 
 def freshness(board: Board) -> Content:
-    """Return each publication's age against the time it counts as fresh."""
+    """Return how old the publications of each run are against the time they count as fresh.
+
+    What one run has published grows old together, so it is one row: that of the publication
+    nearest to its limit. A row says the job and names what it stands for.
+    """
     texts, now = board.texts, board.now
-    found = sorted(list_published(board.store, now=now), key=lambda one: -(used(one, now) or 0))
-    if not found:
+    by_run: dict[str, list[Published]] = {}
+    for one in sorted(list_published(board.store, now=now), key=lambda p: -(used(p, now) or 0)):
+        by_run.setdefault(one.run_id, []).append(one)
+    if not by_run:
         return Content(empty(texts, texts("overview.freshness.empty")))
-    rows = []
-    for one in found[:MOST_PUBLICATIONS]:
-        share, limit = used(one, now), one.fresh_for_s
-        state = (
-            "unknown" if share is None else "bad" if one.stale
-            else "attention" if share > NEARLY else "good"
-        )  # fmt: skip
-        note = texts("overview.no_limit")
-        if limit is not None:
-            note = texts("overview.limit", limit=texts.duration(limit))
-        strip = join([bar(share, state="stale" if state == "bad" else state)])
-        end = badge(texts, "stale") if one.stale else None
-        name = one.name.split(".", 1)[0]
-        shown = tag("a", one.name, href=link) if (link := link_to(board, name)) else one.name
-        rows.append(strip_row(shown, note, strip, age(texts, one.as_of, now), end))
-    more = len(found) - MOST_PUBLICATIONS
+    rows = [_fresh_row(board, run_id, found) for run_id, found in by_run.items()][:MOST_ROWS]
+    more = len(by_run) - MOST_ROWS
     rest = tag("p", texts("overview.more", count=more), class_="ws-muted") if more > 0 else None
     return Content(tag("div", strips(rows), rest, class_="ws-fresh"))
+
+
+def _fresh_row(board: Board, run_id: str, found: Sequence[Published]) -> Html:
+    texts, now, oldest = board.texts, board.now, found[0]
+    share, limit = used(oldest, now), oldest.fresh_for_s
+    state = (
+        "unknown" if share is None else "stale" if oldest.stale
+        else "attention" if share > NEARLY else "good"
+    )  # fmt: skip
+    said = texts("overview.no_limit")
+    if limit is not None:
+        said = texts("overview.limit", limit=texts.duration(limit))
+    names = ", ".join(one.name for one in found)
+    run = get_run(board.store, run_id)
+    name = run.job if run else oldest.name
+    if len(found) > 1:
+        said = f"{texts('overview.publications', count=len(found))} · {said}"
+    link = link_to(board, oldest.name.split(".", 1)[0]) or link_to(board, "runs")
+    return strip_row(
+        tag("a", name, href=link, title=names) if link else tag("span", name, title=names),
+        said,
+        bar(share, state=state),
+        age(texts, oldest.as_of, now),
+        badge(texts, "stale") if oldest.stale else None,
+    )
 
 
 def attention_lines(board: Board, *, hours: int) -> list[Line]:

@@ -195,11 +195,9 @@ def sums(board: Board) -> Content:
         if key.endswith(".missing")
     )
     notes = [texts("rain.sums.missing")] if incomplete else []
-    if said := _levels(texts, {name: levels[name] for name in windows if name in levels}):
-        notes.append(texts("rain.thresholds", levels=said))
-    return Content(
-        join([shown, *(tag("p", note, class_="ws-muted") for note in notes)]), stale=published.stale
-    )
+    paragraphs = [tag("p", note, class_="ws-muted") for note in notes]
+    marked = {name: levels[name] for name in windows if name in levels}
+    return Content(join([shown, *paragraphs, *_levels(texts, marked)]), stale=published.stale)
 
 
 def status(board: Board) -> Content:
@@ -305,12 +303,20 @@ def _wettest_note(texts: Texts, row: Mapping[str, Any] | None) -> str | None:
     return texts("rain.wettest", gauge=row["name"]) if row["rain_mm"] else texts("rain.dry")
 
 
-def _levels(texts: Texts, levels: Mapping[str, tuple[float, float]]) -> str:
-    """Return in words from where on sums are marked."""
-    return "; ".join(
-        f"{window_name(window)} {texts.number(first)} / {texts.number(second)} mm"
-        for window, (first, second) in levels.items()
-    )
+def _levels(texts: Texts, levels: Mapping[str, tuple[float, float]]) -> list[Html]:
+    """Return for each of the two marks, as it stands in the table, from which sums on it is set."""
+    if not levels:
+        return []
+    lines = []
+    for place, state in enumerate(("attention", "bad")):
+        said = [
+            texts("rain.level", value=texts.number(both[place]), window=window_name(window))
+            for window, both in levels.items()
+        ]
+        mark = tag("span", icon(STATES[state].icon), class_=f"ws-level ws-{state}")
+        words = texts("rain.thresholds", levels=", ".join(said))
+        lines.append(tag("p", mark, words, class_="ws-muted"))
+    return lines
 
 
 def _sum_cell(texts: Texts, window: str, levels: Mapping[str, tuple[float, float]]) -> Any:

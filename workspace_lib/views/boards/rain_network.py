@@ -12,6 +12,7 @@ from workspace_lib.clock import from_us, localize, to_us
 from workspace_lib.errors import PublishError
 from workspace_lib.rain import queries
 from workspace_lib.rain.analysis import TipSeries
+from workspace_lib.rain.calibration_views import TOLD_MM_H, correction_column
 from workspace_lib.rain.in_force import NOMINAL, UNCALIBRATED
 from workspace_lib.rain.settings import load_network, load_rain
 from workspace_lib.views.between import Between, Daily, between
@@ -165,14 +166,16 @@ def months(board: Board) -> Content:
         *(series.times[-1] for series in lines if len(series.times)),
     )
     of_months = Row(texts("rain.months.sum"), "mm", bars, height=140, digits=0)
-    of_year = Row(texts("rain.months.year"), "mm", lines, height=140, digits=0, labels=True)
+    # Of a single month the year so far says as much; it takes the room of both.
+    single = len(measured) == 1
+    height = 280 if single else 140
+    of_year = Row(texts("rain.months.year"), "mm", lines, height=height, digits=0, labels=True)
     chart = TimeChart(
         "rain-months",
         texts("rain.months"),
         from_us(int(first)),
         from_us(int(last)),
-        # Of a single month the year so far says as much.
-        (of_months, of_year) if len(measured) > 1 else (of_year,),
+        (of_year,) if single else (of_months, of_year),
     )
     return Content(chart.to_html(texts), stale=by_month.stale)
 
@@ -211,11 +214,26 @@ def calibrations(board: Board) -> Content:
             return badge(texts, "partial", texts("rain.calibration.nominal"))
         return str(row["version"])
 
+    def formula(row: Mapping[str, Any]) -> Html | str:
+        if not row["formula"]:
+            return "–"
+        unit = str(row["x"]).replace("tips", texts("rain.tips"))
+        return join([row["formula"], tag("br"), tag("small", unit)])
+
     columns = [
         Column("name", texts("rain.gauge")),
         Column("mm_per_tip", texts("rain.calibration.tip"), "mm", 3),
-        Column("formula", texts("rain.calibration.formula")),
-        Column("x", texts("rain.calibration.x")),
+        Column("formula", texts("rain.calibration.formula"), show=formula, nowrap=True),
+        Column("x", texts("rain.calibration.x"), shown=False),
+        *(
+            Column(
+                correction_column(intensity),
+                texts("rain.calibration.correction", intensity=intensity),
+                "%",
+                1,
+            )
+            for intensity in TOLD_MM_H
+        ),
         Column("valid_from", texts("rain.calibration.from"), show=since, nowrap=True),
         Column("source", texts("rain.calibration.source")),
         Column("version", texts("rain.calibration.version"), show=version),

@@ -261,7 +261,9 @@ def trigger(texts: Texts, spec: JobSpec | None) -> str:
         words.append(cron_words(texts, spec.schedule, spec.timezone) or spec.schedule)
     if spec.every_s is not None:
         words.append(texts("runs.every", duration=texts.duration(spec.every_s)))
-    if spec.on_published:
+    if "*" in spec.on_published:
+        words.append(texts("runs.after_each"))
+    elif spec.on_published:
         words.append(texts("runs.after_publications", names=", ".join(spec.on_published)))
     return "; ".join(words) or texts("runs.by_hand")
 

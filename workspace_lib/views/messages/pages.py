@@ -55,7 +55,9 @@ EN = {
     "overview.stale": "{names}: stale since {moment}. Look why {job} does not publish.",
     "overview.more": "and {count} more",
     "overview.freshness": "Freshness",
-    "overview.freshness.about": "Age of each publication; a full bar is as old as it may be.",
+    "overview.freshness.about": "Age of what each job has published; a full bar is as old as it "
+    "may be.",
+    "overview.publications": "{count} publications",
     "overview.freshness.empty": "Nothing has been published yet.",
     "overview.limit": "fresh for {limit}",
     "overview.no_limit": "no limit",
@@ -115,7 +117,9 @@ FR = {
     "overview.stale": "{names} : périmé depuis {moment}. Chercher pourquoi {job} ne publie pas.",
     "overview.more": "et {count} de plus",
     "overview.freshness": "Fraîcheur",
-    "overview.freshness.about": "Âge de chaque publication ; une barre pleine a l'âge maximal.",
+    "overview.freshness.about": "Âge de ce que chaque tâche a publié\u00a0; une barre pleine "
+    "a l'âge maximal.",
+    "overview.publications": "{count} publications",
     "overview.freshness.empty": "Rien n'a encore été publié.",
     "overview.limit": "à jour pendant {limit}",
     "overview.no_limit": "sans limite",
