@@ -256,7 +256,8 @@ class RelaySession:
             began = self.clock.monotonic()
             self._send(Command("QUI"), at_once=abort)
             prompt = self._listen(None, self.manners.probe_s)
-            while prompt != b"=":
+            # A prompt and nothing else is a late one, of what was said before.
+            while prompt != b"=" or not self._said().strip(b"\r\n =+>"):
                 prompt = self._again()
             self._note_clock(b"".join(one.content for one in self._frames.frames[-1:]), began)
             self._answered()
