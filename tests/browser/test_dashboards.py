@@ -77,7 +77,7 @@ def test_a_chart_zooms_into_a_stretch_of_time(visit: Callable[..., Visit]) -> No
     seen = visit("/rain")
     page = seen.page
     page.wait_for_selector(".ws-chart[data-drawn] .nsewdrag")
-    page.locator(".ws-chart").scroll_into_view_if_needed()
+    page.locator(".ws-chart").first.scroll_into_view_if_needed()
     before = page.evaluate("document.querySelector('.ws-plot').layout.xaxis.range")
     box = page.locator(".ws-plot .nsewdrag").nth(1).bounding_box()
     assert box is not None

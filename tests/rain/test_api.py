@@ -327,6 +327,13 @@ def test_a_wrong_field_is_named(client: TestClient, path: str, field: str) -> No
     assert [one["field"] for one in answer.json()["errors"]] == [field]
 
 
+@pytest.mark.parametrize("at", ["1700000000", "3.1e-191", "null", "2026-11-20"])
+def test_a_time_that_is_no_date_with_a_time_is_refused(client: TestClient, at: str) -> None:
+    answer = client.get("/api/v1/rain/sums", params={"at": at})
+    assert answer.status_code == 422
+    assert "2026-11-20T12:00:00Z" in answer.text
+
+
 def test_times_beyond_all_rows_are_brought_to_where_rows_can_be(client: TestClient) -> None:
     query = {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59-23:00", "gauge": "mse"}
     (found,) = pages(client, "/totals", **query)

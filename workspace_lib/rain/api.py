@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -16,7 +17,7 @@ from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from workspace_lib.answers.downloads import FILE, send_file
 from workspace_lib.answers.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
@@ -53,6 +54,7 @@ router = APIRouter(prefix="/rain", tags=["rain"], responses=NOT_FOUND)
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_WRITTEN = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}")
 #: A gauge whose newest row is older than this is silent [s].
 SILENT_S: Final = 1800.0
 MEDIA_TYPES: Final = {
@@ -67,7 +69,14 @@ def _within(instant: datetime) -> datetime:
     return min(max(instant, EARLIEST), LATEST).astimezone(UTC)
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_within)]
+def _written(value: object) -> object:
+    """Take a date and a time; a bare number would be taken for seconds since 1970."""
+    if isinstance(value, str) and not _WRITTEN.match(value):
+        raise ValueError("write it like 2026-11-20T12:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_within)]
 From = Annotated[Instant, Query(alias="from", description="After this instant, with a zone.")]
 To = Annotated[Instant | None, Query(description="Up to this instant, with a zone; now if empty.")]
 GaugeId = Annotated[str, Path(pattern="^[a-z][a-z0-9_]*$", max_length=100)]
