@@ -13,6 +13,8 @@ from typing import Any
 import papermill
 import pytest
 
+from workspace_lib.runs.engine import ENGINE_NAME, register_engine
+
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 
@@ -40,11 +42,19 @@ def execute(filled: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("WORKSPACE_ROOT", str(filled.settings.root))
     monkeypatch.setenv("WORKSPACE_SITE", str(filled.settings.site_dir))
 
+    register_engine()
+
     def run(name: str, **parameters: object) -> dict[str, str]:
         path = tmp_path / f"{name}.ipynb"
         shutil.copy(repository / "notebooks" / "examples" / path.name, path)
         book = papermill.execute_notebook(
-            path, tmp_path / "out.ipynb", parameters, kernel_name="python3", progress_bar=False
+            path,
+            tmp_path / "out.ipynb",
+            parameters,
+            # Its kernels have no ports that another test could take before them.
+            engine_name=ENGINE_NAME,
+            kernel_name="python3",
+            progress_bar=False,
         )
         shown = {}
         for cell in book.cells:

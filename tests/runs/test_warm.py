@@ -353,6 +353,19 @@ def test_a_hung_parent_delays_no_run_twice(
     floor.warm._warm._silent_until = 0.0
 
 
+def test_stopping_after_the_parent_was_killed_leaves_no_folder(
+    make_site: Callable[..., Settings], wait_until: WaitUntil
+) -> None:
+    settings = make_site()
+    (settings.notebooks_dir / "jobs").mkdir(parents=True, exist_ok=True)
+    executor = LocalExecutor(settings, keep_warm=True)
+    wait_until(lambda: executor.reap() or executor.warm_parent, "no warm parent")
+    assert executor.warm_parent is not None
+    os.kill(executor.warm_parent, signal.SIGKILL)
+    executor.stop()
+    assert not private_folder(settings.outputs_dir, "warm", 0).exists()
+
+
 def test_the_socket_is_for_this_user_alone_and_survives_nonsense(
     floor: Floor, parent: int, run_it: Callable[..., Run]
 ) -> None:

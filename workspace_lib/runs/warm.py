@@ -217,6 +217,7 @@ class WarmParent:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+        if child.returncode < 0:  # killed, now or because it hung: it has cleaned up nothing
             processes.remove_private(self._folder)
         child.stdin.close()
 
