@@ -353,15 +353,20 @@ def test_a_hung_parent_delays_no_run_twice(
     floor.warm._warm._silent_until = 0.0
 
 
+@pytest.mark.parametrize("noticed", [False, True])
 def test_stopping_after_the_parent_was_killed_leaves_no_folder(
-    make_site: Callable[..., Settings], wait_until: WaitUntil
+    make_site: Callable[..., Settings], wait_until: WaitUntil, noticed: bool
 ) -> None:
     settings = make_site()
     (settings.notebooks_dir / "jobs").mkdir(parents=True, exist_ok=True)
     executor = LocalExecutor(settings, keep_warm=True)
     wait_until(lambda: executor.reap() or executor.warm_parent, "no warm parent")
     assert executor.warm_parent is not None
-    os.kill(executor.warm_parent, signal.SIGKILL)
+    parent = psutil.Process(executor.warm_parent)
+    os.kill(parent.pid, signal.SIGKILL)
+    if noticed:
+        wait_until(lambda: parent.status() == psutil.STATUS_ZOMBIE, "it lives on")
+        executor.reap()
     executor.stop()
     assert not private_folder(settings.outputs_dir, "warm", 0).exists()
 

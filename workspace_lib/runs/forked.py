@@ -17,6 +17,8 @@ import threading
 import time
 from typing import IO, Protocol
 
+from workspace_lib.errors import ExecutorError
+
 
 class ChildProcess(Protocol):
     """What we need of a child, started or forked; `subprocess.Popen` has all of it."""
@@ -43,7 +45,7 @@ class ChildProcess(Protocol):
 
 
 class ForkedProcess:
-    """A forked child of this process; safe to use from threads.
+    """A forked process; safe to use from threads.
 
     Parameters
     ----------
@@ -51,10 +53,13 @@ class ForkedProcess:
         Its process id; it must not have been waited for.
     stdin : IO[str], optional
         Writes to its standard input.
+    ours : bool
+        Whether it is a child of this process; the exit code of another's is not known, and 0.
     """
 
-    def __init__(self, pid: int, stdin: IO[str] | None = None) -> None:
+    def __init__(self, pid: int, stdin: IO[str] | None = None, *, ours: bool = True) -> None:
         self.pid = pid
+        self._ours = ours
         self.stdin = stdin
         # What launches kernels looks for them.
         self.stdout = self.stderr = None
@@ -65,7 +70,9 @@ class ForkedProcess:
     def poll(self) -> int | None:
         """Return the exit code; None while it lives."""
         with self._lock:
-            if self.returncode is None and sys.platform != "win32":
+            if self.returncode is None and not self._ours:
+                self.returncode = 0 if has_ended(self._end) else None
+            elif self.returncode is None and sys.platform != "win32":
                 try:
                     pid, status = os.waitpid(self.pid, os.WNOHANG)
                 except ChildProcessError:
@@ -91,9 +98,9 @@ class ForkedProcess:
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
-        if self.poll() is None:
+        if self.poll() is None and sys.platform == "linux":
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                signal.pidfd_send_signal(self._end, number)
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -118,5 +125,13 @@ def has_ended(pidfd: int, wait_s: float | None = 0.0) -> bool:
 def pidfd_of(pid: int) -> int:
     """Return a handle of a process, which no later process of that number takes over."""
     if sys.platform != "linux":
-        raise NotImplementedError("Runs are forked on Linux alone.")
+        raise elsewhere()
     return os.pidfd_open(pid)
+
+
+def elsewhere() -> ExecutorError:
+    """Return what is told where a process should be forked and the system is another."""
+    return ExecutorError(
+        "Processes are forked on Linux alone.",
+        fix="Set runs.warm and dashboards.warm_kernels to off: both start cold then.",
+    )

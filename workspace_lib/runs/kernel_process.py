@@ -14,13 +14,9 @@ import os
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
-import zmq
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -28,13 +24,8 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Type
 
 from workspace_lib.runs.forked import ForkedProcess
+from workspace_lib.runs.kernel_client import PromptKernelClient
 
-#: While it does not answer, whether it lives is looked at this often [s].
-_LOOK_S = 0.5
-#: What it tells everybody follows its answer at once, unless we were not connected yet [s].
-_HEARD_WITHIN_S = 0.2
-#: Sockets that the kernel has not made yet are tried again after this [ms]; else it is 100.
-_CONNECT_AGAIN_MS = 5
 _KILL_S = 5.0
 
 
@@ -104,46 +95,12 @@ class WorkspaceProvisioner(LocalProvisioner):
         return 0
 
 
-class WorkspaceKernelClient(AsyncKernelClient):
-    """Talks to the kernel."""
+class WorkspaceKernelClient(PromptKernelClient):
+    """Talks to the kernel of a run."""
 
     def start_channels(self, *args: Any, **kwargs: Any) -> None:
         """Open the channels that are used: a run asks nobody anything, and looks at the process."""
-        self.context.setsockopt(zmq.RECONNECT_IVL, _CONNECT_AGAIN_MS)
         super().start_channels(stdin=False, hb=False)
-
-    async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Wait until the kernel answers, and what it tells everybody arrives here too.
-
-        Raises
-        ------
-        RuntimeError
-            If it died, or does not answer within ``timeout`` [s].
-        """
-        end = time.monotonic() + (float("inf") if timeout is None else timeout)
-        while True:
-            asked = self.kernel_info()
-            while (reply := await self._next(self.shell_channel, asked, _LOOK_S)) is None:
-                if not await self.is_alive():
-                    raise RuntimeError("Kernel died before replying to kernel_info")
-                if time.monotonic() > end:
-                    raise RuntimeError(f"Kernel didn't respond in {timeout:g} seconds")
-            self._handle_kernel_info_reply(reply)
-            # After this answer's end nothing is under way any more that belongs to no cell.
-            while told := await self._next(self.iopub_channel, asked, _HEARD_WITHIN_S):
-                if told["content"].get("execution_state") == "idle":
-                    return
-
-    @staticmethod
-    async def _next(channel: Any, asked: str, wait_s: float) -> dict[str, Any] | None:
-        """Return the next message that belongs to a request; None if there is none in time."""
-        end = time.monotonic() + wait_s
-        while (left := end - time.monotonic()) > 0:
-            with contextlib.suppress(Empty):
-                message: dict[str, Any] = await channel.get_msg(timeout=left)
-                if message["parent_header"].get("msg_id") == asked:
-                    return message
-        return None
 
 
 class WorkspaceKernelManager(AsyncKernelManager):

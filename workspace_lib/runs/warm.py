@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from workspace_lib.runs import processes
-from workspace_lib.runs.forked import has_ended, pidfd_of
+from workspace_lib.runs.forked import elsewhere, has_ended, pidfd_of
 from workspace_lib.runs.marks import Place, run_marks
 from workspace_lib.settings import Settings
 
@@ -217,9 +217,7 @@ class WarmParent:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        if child.returncode < 0:  # killed, now or because it hung: it has cleaned up nothing
-            processes.remove_private(self._folder)
-        child.stdin.close()
+        self._clean_after(child)
 
     def key(self, environment: Mapping[str, str]) -> str:
         """Return what a parent must have been loaded with to be fit for such a run.
@@ -228,7 +226,7 @@ class WarmParent:
         they are loaded, and what a started process would inherit from us.
         """
         if sys.platform != "linux":
-            raise _elsewhere()
+            raise elsewhere()
         facts = {
             "lock": self._lock_hash(),
             "python": [sys.executable, sys.version, sys.prefix],
@@ -261,7 +259,7 @@ class WarmParent:
 
     def _start(self, key: str, environment: Mapping[str, str]) -> None:
         if sys.platform != "linux":
-            raise _elsewhere()
+            raise elsewhere()
         self._key = key
         self._not_before = time.monotonic() + self._pause_s
         self._silent_until = 0.0
@@ -283,15 +281,21 @@ class WarmParent:
 
     def _note_end(self, code: int) -> None:
         if sys.platform != "linux":
-            raise _elsewhere()
+            raise elsewhere()
         assert self._child is not None
-        assert self._child.stdin is not None
-        self._child.stdin.close()
+        self._clean_after(self._child)
         self._child = None
         if code == warm_parent.ANOTHER_IS_THERE:
             self._not_before = time.monotonic() + _LEFT_ALONE_S  # it is used meanwhile
         else:
             self._later(f"ended with {code}")
+
+    def _clean_after(self, child: subprocess.Popen[bytes]) -> None:
+        """Do what a parent that was killed, by whomever, could not do itself."""
+        assert child.stdin is not None
+        child.stdin.close()
+        if child.returncode < 0:
+            processes.remove_private(self._folder)
 
     def _later(self, why: str) -> None:
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
@@ -302,7 +306,7 @@ class WarmParent:
         self, connection: socket.socket, content: bytes, stream: IO[bytes]
     ) -> WarmRunner | None:
         if sys.platform != "linux":
-            raise _elsewhere()
+            raise elsewhere()
         connection.settimeout(_ANSWER_WITHIN_S)
         connection.connect(str(self._folder / "socket"))
         if warm_parent.peer_of(connection) != os.getuid():
@@ -319,10 +323,6 @@ class WarmParent:
         return runner
 
 
-def _elsewhere() -> NotImplementedError:
-    return NotImplementedError("Runs are forked on Linux alone.")
-
-
 def _of_imports(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
@@ -336,7 +336,7 @@ def _inherited() -> list[object]:
     import resource
 
     if sys.platform != "linux":
-        raise _elsewhere()
+        raise elsewhere()
     limits = [name for name in dir(resource) if name.startswith("RLIMIT_")]
     status = Path("/proc/self/status").read_text()
     return [

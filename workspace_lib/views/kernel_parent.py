@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from workspace_lib.runs.forked import elsewhere
 from workspace_lib.runs.processes import die_with_parent
 from workspace_lib.views.warm_kernels import LONGEST_ORDER
 
@@ -115,7 +116,7 @@ def own_files() -> dict[str, int]:
 def serve(channel: socket.socket, folder: Path) -> None:
     """Fork a kernel for each order that comes, until the other end closes or there is a doubt."""
     if sys.platform == "win32":
-        raise NotImplementedError("Kernels are forked on Linux alone.")
+        raise elsewhere()
     preload(folder)
     loaded = own_files()
     # Kernels that ended are nobody's business here; the server looks at them itself.
@@ -151,7 +152,7 @@ def _wait_for_kernels(channel: socket.socket) -> None:
 
 def _become_kernel(channel: socket.socket, order: dict[str, Any]) -> NoReturn:
     if sys.platform == "win32":
-        raise NotImplementedError("Kernels are forked on Linux alone.")
+        raise elsewhere()
     parent = os.getppid()
     code = 1
     try:
