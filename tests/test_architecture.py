@@ -20,6 +20,7 @@ GROUND = {
     "secrets",
     "settings",
     "simulators",
+    "site_files",
     "watchdog",
 }
 WINGS = {"rain", "reclosers", "sensors", "machining", "benches"}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -27,6 +26,7 @@ from pydantic_settings import (
 
 from workspace_lib import secrets
 from workspace_lib.errors import ConfigError
+from workspace_lib.site_files import problems_of, read_yaml
 
 SITE_FILE = "site.yml"
 PREFIX = "WORKSPACE_"
@@ -330,11 +330,8 @@ def load_settings(site: str | Path | None = None, **overrides: Any) -> Settings:
     try:
         settings = Settings(_env_file=root / ".env", **overrides)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
-        )
         raise ConfigError(
-            f"Settings are wrong: {problems}.",
+            f"Settings are wrong: {problems_of(error)}.",
             where=str(site_file),
             fix="See docs/settings.md.",
         ) from error
@@ -386,12 +383,7 @@ def _site_folder(root: Path, name: str) -> Path:
 
 
 def _check_yaml(path: Path) -> None:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError("The site's file is not valid YAML.", where=where) from error
+    content = read_yaml(path, "site's file")
     if content is not None and not isinstance(content, dict):
         raise ConfigError("The site's file must hold settings by name.", where=str(path))
     for key in content or {}:

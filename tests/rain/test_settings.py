@@ -14,7 +14,6 @@ from workspace_lib.rain.settings import (
     Network,
     load_network,
     load_rain,
-    split_names,
 )
 from workspace_lib.settings import Settings
 
@@ -98,7 +97,6 @@ def test_gauges_are_chosen_by_name_or_all(site: Callable[..., Settings]) -> None
         "polytech",
         "hydropolis",
     ]
-    assert split_names(" a , b") == ["a", "b"]
 
 
 def test_a_label_that_could_mean_two_gauges_means_none() -> None:

@@ -37,8 +37,9 @@ from workspace_lib.rain.calibration import (
     points_of_errors,
 )
 from workspace_lib.rain.in_force import GaugeCalibrations
-from workspace_lib.rain.settings import Network, load_network, load_rain, problems_of
+from workspace_lib.rain.settings import Network, load_network, load_rain
 from workspace_lib.settings import Section, Settings
+from workspace_lib.site_files import parse_yaml, problems_of
 
 
 class _Bucket(Section):
@@ -147,14 +148,7 @@ def read_calibrations(path: Path, network: Network) -> list[Calibration]:
 
 def parse_calibrations(text: str, network: Network, where: str) -> list[Calibration]:
     """Return the records of the text of such a file, see `read_calibrations`."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError(
-            "The calibrations are not valid YAML.",
-            where=f"{where}:{mark.line + 1}" if mark else where,
-        ) from error
+    content = parse_yaml(text, where, "file of calibrations")
     if content in (None, {"calibrations": None}):
         return []
     entries = content.get("calibrations") if isinstance(content, dict) else None

@@ -17,9 +17,10 @@ from workspace_lib.errors import SourceError
 from workspace_lib.files import safe_name
 from workspace_lib.rain.ingest import Tally, folder_of, identify, ingest
 from workspace_lib.rain.readers import parse_a0_name
-from workspace_lib.rain.settings import Network, load_network, load_rain, split_names
+from workspace_lib.rain.settings import Network, load_network, load_rain
 from workspace_lib.rain.yearly_grammar import parse_yearly_name
 from workspace_lib.settings import Settings
+from workspace_lib.site_files import split_names
 from workspace_lib.store.engines import Store
 from workspace_lib.transports.file_source import clean_path
 from workspace_lib.transports.ftp_mirror import MirrorReport, mirror, pack_closed_days

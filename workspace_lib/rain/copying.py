@@ -27,8 +27,9 @@ from workspace_lib.clock import SYSTEM_CLOCK
 from workspace_lib.errors import ConfigError, SourceError
 from workspace_lib.rain.capture import PACKED_DAYS
 from workspace_lib.rain.copy_run import CopyReport, CopyRun
-from workspace_lib.rain.settings import Network, load_network, load_rain, split_names
+from workspace_lib.rain.settings import Network, load_network, load_rain
 from workspace_lib.settings import Settings
+from workspace_lib.site_files import split_names
 from workspace_lib.store.engines import Store, read
 from workspace_lib.store.source_files import source_files
 from workspace_lib.transports.file_source import clean_path, resolve

@@ -44,11 +44,11 @@ from workspace_lib.rain.settings import (
     ProductSettings,
     load_network,
     load_rain,
-    split_names,
 )
 from workspace_lib.rain.tables import rain_products
 from workspace_lib.rain.yearly_files import concatenated_csv, depth_of_rows, treated_csv
 from workspace_lib.settings import Settings
+from workspace_lib.site_files import split_names
 from workspace_lib.store.engines import Store, read, write
 from workspace_lib.store.upsert import upsert
 from workspace_lib.transports.file_source import SourceUnreachable, open_source

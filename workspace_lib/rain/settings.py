@@ -15,10 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AwareDatetime,
     BeforeValidator,
@@ -32,6 +30,7 @@ from workspace_lib.errors import ConfigError, ParameterError
 from workspace_lib.rain.analysis import WINDOWS_S
 from workspace_lib.rain.calibration import Unit
 from workspace_lib.settings import Section, Settings
+from workspace_lib.site_files import problems_of, read_yaml, split_names
 
 #: Loggers cut their label to this many characters in the names of files.
 LABEL_LENGTH = 8
@@ -281,12 +280,6 @@ def _inside(folder: str, parent: str) -> bool:
     return folder == parent or folder.startswith(f"{parent}/")
 
 
-def split_names(wanted: str | Iterable[str]) -> list[str]:
-    """Return the names in a text with commas or in a list."""
-    parts = wanted.split(",") if isinstance(wanted, str) else wanted
-    return [part.strip() for part in parts if part.strip()]
-
-
 def load_rain(settings: Settings) -> RainSettings:
     """Return the wing's settings of a site.
 
@@ -316,19 +309,9 @@ def load_network(settings: Settings) -> Network:
     """
     rain = load_rain(settings)
     path = settings.site_dir / rain.gauges
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"The list of gauges cannot be read ({error.strerror}).",
-            where=str(path),
-            fix="Make it, with one entry per gauge: id, name, folder.",
-        ) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError(
-            "The list of gauges is not valid YAML.", where=_line(path, mark and mark.line + 1)
-        ) from error
+    content = read_yaml(
+        path, "list of gauges", "Make it, with one entry per gauge: id, name, folder."
+    )
     try:
         network = Network(_GaugeFile.model_validate(content).gauges, rain.shared_folders)
     except ValidationError as error:
@@ -345,15 +328,3 @@ def load_network(settings: Settings) -> Network:
             fix="Set wings.rain.copy_from to a source of the site, or delivery: direct.",
         )
     return network
-
-
-def problems_of(error: ValidationError) -> str:
-    """Return what is wrong as one line: each place and what is the matter there."""
-    return "; ".join(
-        ": ".join(filter(None, (".".join(map(str, found["loc"])), found["msg"])))
-        for found in error.errors()
-    )
-
-
-def _line(path: Path, line: int | None) -> str:
-    return f"{path}:{line}" if line else str(path)
