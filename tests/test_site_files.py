@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from workspace_lib.errors import ConfigError
-from workspace_lib.site_files import parse_yaml, read_yaml, split_names
+from workspace_lib.site_files import parse_yaml, read_yaml, split_names, zone_name
 
 
 def test_a_file_is_read_as_its_values(tmp_path: Path) -> None:
@@ -37,3 +37,9 @@ def test_wrong_yaml_is_told_with_its_line() -> None:
 def test_names_stand_in_a_text_with_commas_or_in_a_list() -> None:
     assert split_names(" a , b,") == ["a", "b"]
     assert split_names(["b", " "]) == ["b"]
+
+
+def test_a_zone_that_is_none_is_refused() -> None:
+    assert zone_name("America/Toronto") == "America/Toronto"
+    with pytest.raises(ValueError, match="unknown time zone 'Toronto'"):
+        zone_name("Toronto")

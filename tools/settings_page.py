@@ -84,11 +84,7 @@ def tables() -> Iterator[Table]:
 
 def wing_tables(wing: str, module: types.ModuleType) -> Iterator[Table]:
     """Yield the settings of a wing, then those that it groups under a name of their own."""
-    classes = [
-        cls
-        for name, cls in inspect.getmembers(module, inspect.isclass)
-        if cls.__module__ == module.__name__ and name.endswith("Settings")
-    ]
+    classes = own_settings(module)
     grouped = {
         model_of(field): f"wings.{wing}.{name}"
         for cls in classes
@@ -97,6 +93,15 @@ def wing_tables(wing: str, module: types.ModuleType) -> Iterator[Table]:
     for cls in sorted(classes, key=lambda cls: cls in grouped):
         prefix = grouped.get(cls, f"wings.{wing}")
         yield Table(f"`{prefix}`", f"{prefix}.", cls)
+
+
+def own_settings(module: types.ModuleType) -> list[type[BaseModel]]:
+    """Return the classes of settings that a module defines itself."""
+    return [
+        cls
+        for name, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__ and name.endswith("Settings")
+    ]
 
 
 def wing_settings() -> Iterator[tuple[str, types.ModuleType]]:
@@ -161,8 +166,7 @@ def resolve(path: str) -> Any:
         prefix = f"wings.{wing}."
         if path.startswith(prefix):
             name = path.removeprefix(prefix).partition(".")[0]
-            classes = inspect.getmembers(module, inspect.isclass)
-            found = [c.model_fields.get(name) for n, c in classes if n.endswith("Settings")]
+            found = [cls.model_fields.get(name) for cls in own_settings(module)]
             return next(filter(None, found), None)
     model: Any = Settings
     field = None

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import (
@@ -26,7 +26,7 @@ from pydantic_settings import (
 
 from workspace_lib import secrets
 from workspace_lib.errors import ConfigError
-from workspace_lib.site_files import problems_of, read_yaml
+from workspace_lib.site_files import problems_of, read_yaml, zone_name
 
 SITE_FILE = "site.yml"
 PREFIX = "WORKSPACE_"
@@ -228,11 +228,7 @@ class Settings(BaseSettings):
     @field_validator("timezone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"unknown time zone {value!r}; write it as Europe/Paris") from error
-        return value
+        return zone_name(value)
 
     @classmethod
     def settings_customise_sources(

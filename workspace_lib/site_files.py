@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import ValidationError
@@ -64,3 +65,12 @@ def split_names(wanted: str | Iterable[str]) -> list[str]:
     """Return the names in a text with commas or in a list."""
     parts = wanted.split(",") if isinstance(wanted, str) else wanted
     return [part.strip() for part in parts if part.strip()]
+
+
+def zone_name(value: str) -> str:
+    """Return the name of a time zone that exists; ValueError for any other, as settings need it."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"unknown time zone {value!r}; write it as Europe/Paris") from error
+    return value

@@ -1,0 +1,336 @@
+"""Settings of the reclosers wing: ``wings.reclosers`` of the site, and its list of reclosers.
+
+The list is a YAML file of the site, ``reclosers.yml``::
+
+    gateways:
+      - {id: lav_1, host: gateway-1.example, inactivity_s: 300}
+    reclosers:
+      - id: LAV-101
+        ced: LAV
+        name: Boulevard north
+        gateway: lav_1
+        url: socket://gateway-1.example:5001
+        lat: 45.60
+        lon: -73.75
+        upstream: [LAV-100]
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from workspace_lib.errors import ConfigError, ParameterError
+from workspace_lib.reclosers.relay_commands import job_command
+from workspace_lib.settings import Section, Settings
+from workspace_lib.site_files import problems_of, read_yaml, split_names, zone_name
+from workspace_lib.transports.ports import PortSettings, device_id
+
+#: Folder of the archive under the site's outputs, where the settings name no other.
+ARCHIVE = "raw/reclosers"
+#: Addresses of the demo's simulator, which are looked up when a line is opened.
+SIMULATED = "simulator://"
+
+
+class Gateway(Section):
+    """A gateway through which relays are reached."""
+
+    id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", description="House name.")
+    host: str = Field("", description="Its address, for the command that opens a pass-through.")
+    helper: tuple[str, ...] = Field(
+        (),
+        description="Command that opens the pass-through before a session, word by word; "
+        "{recloser}, {host} and {port} are filled in. It is ended afterwards with all it started.",
+    )
+    ready: str = Field(
+        "", description="Text the command writes once it is ready; empty: the line then opens."
+    )
+    ready_s: float = Field(30.0, gt=0, description="The command must be ready by then.")
+    inactivity_s: float | None = Field(
+        None, gt=0, description="After this silence the gateway ends a session."
+    )
+    busy_text: str = Field("busy", description="What it says while somebody else has the port.")
+    locked_text: str = Field("locked", description="What it says while the port is locked.")
+
+
+class Recloser(Section):
+    """One recloser and its relay."""
+
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$",
+        description="House name (LCLCL), in the store.",
+    )
+    ced: str = Field(pattern=r"^[A-Z0-9]{2,8}$", description="Territory: LAV, MAT, MTL …")
+    name: str = Field("", description="Name as people read it.")
+    remote: bool = Field(True, description="Whether it can be reached; others are only listed.")
+    url: str = Field(
+        "", description="Its line: /dev/ttyUSB0, COM3, socket://host:port, rfc2217://host:port."
+    )
+    line: str = Field(
+        "", description="Line it shares with others, by any name; empty: the one of its url."
+    )
+    gateway: str = Field("", description="Gateway it is behind; empty: none.")
+    address: int | None = Field(
+        None, ge=1, le=99, description="Its address on a line of several (protocol LMD)."
+    )
+    wake: str = Field(
+        "", max_length=4, description="CHWAKE: what wakes a relay that sleeps; empty: it does not."
+    )
+    wake_baud: int | None = Field(None, gt=0, description="Speed at which it is woken [bit/s].")
+    password: str | None = Field(
+        None, description="secret://NAME of its password of level 1; empty: the wing's."
+    )
+    baud: int = Field(9600, gt=0, description="Speed of its line [bit/s].")
+    data_bits: Literal[7, 8] = Field(8, description="Data bits.")
+    parity: Literal["N", "E", "O"] = Field("N", description="Parity.")
+    date_order: Literal["MDY", "YMD", "DMY"] = Field("MDY", description="Its setting DATE_F.")
+    timezone: str | None = Field(None, description="Zone its clock keeps; empty: the wing's.")
+    report: str | None = Field(
+        None, description="Words after the number of an event; empty: the wing's, by model."
+    )
+    lat: float | None = Field(None, ge=-90, le=90, description="Latitude [deg].")
+    lon: float | None = Field(None, ge=-180, le=180, description="Longitude [deg].")
+    upstream: tuple[str, ...] = Field(
+        (), description="The next reclosers towards the source, by house name."
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str | None) -> str | None:
+        return value if value is None else zone_name(value)
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Recloser:
+        if self.remote and not self.url:
+            raise ValueError(f"{self.id} has no url; give one, or remote: false")
+        if self.url and not self.url.startswith(SIMULATED):
+            try:
+                device_id(self.url)
+            except ConfigError as error:
+                raise ValueError(f"{self.id}: {error}") from error
+        return self
+
+    @property
+    def line_id(self) -> str:
+        """What one session at a time may use: the shared line, else its own."""
+        if self.line:
+            return f"line:{self.line}"
+        return self.url if self.url.startswith(SIMULATED) else device_id(self.url)
+
+    @property
+    def port(self) -> PortSettings:
+        """How its line speaks."""
+        return PortSettings(baud=self.baud, data_bits=self.data_bits, parity=self.parity)
+
+
+class RecloserSettings(Section):
+    """Settings of the reclosers wing."""
+
+    fleet: str = Field("reclosers.yml", description="File of the site that lists the reclosers.")
+    archive: Path | None = Field(
+        None,
+        description="Root of the archive of event files, also on a network share; empty: "
+        f"{ARCHIVE} in the site's outputs.",
+    )
+    company: str = Field("", description="Company, as the names of files tell it (C37.232).")
+    password: str | None = Field(
+        None, description="secret://NAME of the password of level 1 of relays without their own."
+    )
+    timezone: str | None = Field(
+        None, description="Zone the relays' clocks keep; empty: the site's."
+    )
+    formats: Literal["auto", "cev", "comtrade", "both"] = Field(
+        "auto", description="What is fetched of an event; auto: by the relay's model."
+    )
+    reports: dict[str, str] = Field(
+        {},
+        description="Words after the number of an event by model, as in 651: S128 R; others: C.",
+    )
+    commands: tuple[str, ...] = Field(
+        (), description="Further commands that only read, asked once in each visit."
+    )
+    reads: int = Field(3, ge=2, description="How often what arrives damaged is read.")
+    renumber: int = Field(3, ge=1, description="How often an event that moved is looked for.")
+    parallel: int = Field(32, ge=1, le=256, description="Lines in use at once.")
+    device_s: float = Field(900.0, gt=0, description="Longest visit of one relay [s].")
+    attempts: int = Field(2, ge=1, le=5, description="Visits of a relay that fails, in one run.")
+    back_off_s: float = Field(
+        3600.0, ge=0, description="Rest of a relay after a run that failed; it doubles each time."
+    )
+    max_back_off_s: float = Field(86_400.0, ge=0, description="Longest such rest.")
+    transcripts_days: int = Field(30, ge=1, description="Transcripts of visits are kept.")
+    clock_good_s: float = Field(
+        1.0, gt=0, description="A relay's clock is good within this, fair within ten times that."
+    )
+    neighbours_s: float = Field(
+        5.0, gt=0, description="Incidents of neighbours this close in time are one disturbance."
+    )
+    distance_unit: Literal["km", "mi"] = Field("km", description="Unit of the lines' lengths.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str | None) -> str | None:
+        return value if value is None else zone_name(value)
+
+    @field_validator("commands")
+    @classmethod
+    def _only_reading(cls, commands: tuple[str, ...]) -> tuple[str, ...]:
+        for text in commands:
+            try:
+                job_command(text)
+            except ParameterError as error:
+                raise ValueError(str(error)) from error
+        return commands
+
+
+class _FleetFile(Section):
+    gateways: tuple[Gateway, ...] = ()
+    reclosers: tuple[Recloser, ...]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> _FleetFile:
+        for what, names in (
+            ("gateways", [one.id for one in self.gateways]),
+            ("reclosers", [one.id.lower() for one in self.reclosers]),
+        ):
+            name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+            if times > 1:
+                raise ValueError(f"two {what} have the id {name!r}")
+        gateways, known = {one.id for one in self.gateways}, {one.id for one in self.reclosers}
+        for one in self.reclosers:
+            if one.gateway and one.gateway not in gateways:
+                raise ValueError(
+                    f"{one.id} is behind the gateway {one.gateway!r}, which is not listed"
+                )
+            if missing := set(one.upstream) - known:
+                raise ValueError(f"{one.id} has {missing.pop()!r} upstream, which is not listed")
+        return self
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The reclosers of a site and the gateways they are behind."""
+
+    reclosers: tuple[Recloser, ...]
+    gateways: tuple[Gateway, ...] = ()
+
+    @property
+    def ceds(self) -> tuple[str, ...]:
+        """The territories, in alphabetical order."""
+        return tuple(sorted({one.ced for one in self.reclosers}))
+
+    @property
+    def by_id(self) -> Mapping[str, Recloser]:
+        """The reclosers by house name."""
+        return {one.id: one for one in self.reclosers}
+
+    def recloser(self, name: str) -> Recloser:
+        """Return the recloser of that house name.
+
+        Raises
+        ------
+        ParameterError
+            If the site has none.
+        """
+        found = self.by_id.get(name)
+        if found is None:
+            raise ParameterError(
+                f"The site has no recloser {name!r}.",
+                fix=f"Known reclosers: {_listed(one.id for one in self.reclosers)}.",
+            )
+        return found
+
+    def gateway_of(self, recloser: Recloser) -> Gateway | None:
+        """Return the gateway a recloser is behind, or None."""
+        return next((one for one in self.gateways if one.id == recloser.gateway), None)
+
+    def choose(
+        self, ced: str | Iterable[str] = "all", reclosers: str | Iterable[str] = "all"
+    ) -> tuple[Recloser, ...]:
+        """Return the reclosers of territories, or those named; ``all``, or names with commas.
+
+        Raises
+        ------
+        ParameterError
+            If a territory or a recloser does not exist, or one is named that is of none of the
+            territories.
+        """
+        ceds, names = split_names(ced), split_names(reclosers)
+        if unknown := [one for one in ceds if one not in (*self.ceds, "all")]:
+            raise ParameterError(
+                f"The site has no territory {unknown[0]!r}.",
+                fix=f"Known territories: {_listed(self.ceds)}.",
+            )
+        there = [one for one in self.reclosers if "all" in ceds or one.ced in ceds]
+        if names == ["all"]:
+            return tuple(there)
+        chosen = tuple(dict.fromkeys(self.recloser(name) for name in names))
+        if outside := [one.id for one in chosen if one not in there]:
+            raise ParameterError(
+                f"{outside[0]} is not in {', '.join(ceds)}.",
+                fix=f"Reclosers there: {_listed(one.id for one in there)}.",
+            )
+        return chosen
+
+
+def load_reclosers(settings: Settings) -> RecloserSettings:
+    """Return the wing's settings of a site.
+
+    Raises
+    ------
+    ConfigError
+        If one is wrong; every wrong one is named.
+    """
+    try:
+        return RecloserSettings.model_validate(settings.wing("reclosers"))
+    except ValidationError as error:
+        raise ConfigError(
+            f"Settings of the reclosers wing are wrong: {problems_of(error)}.",
+            where=f"{settings.site_dir / 'site.yml'}: wings.reclosers",
+            fix="See docs/settings.md.",
+        ) from error
+
+
+def load_fleet(settings: Settings) -> Fleet:
+    """Return the reclosers of a site.
+
+    Raises
+    ------
+    ConfigError
+        If the list is missing, not YAML, or an entry is wrong; every wrong one is named.
+    """
+    path = settings.site_dir / load_reclosers(settings).fleet
+    content = read_yaml(
+        path, "list of reclosers", "Make it, with one entry per recloser: id, ced, url."
+    )
+    try:
+        found = _FleetFile.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(
+            f"The list of reclosers is wrong: {problems_of(error)}.",
+            where=str(path),
+            fix="See docs/reclosers.md.",
+        ) from error
+    return Fleet(found.reclosers, found.gateways)
+
+
+def zone_of(recloser: Recloser, reclosers: RecloserSettings, settings: Settings) -> ZoneInfo:
+    """Return the zone whose time the clock of a relay keeps."""
+    return ZoneInfo(recloser.timezone or reclosers.timezone or settings.timezone)
+
+
+def archive_root(reclosers: RecloserSettings, settings: Settings) -> Path:
+    """Return the folder under which event files are kept."""
+    return reclosers.archive or settings.outputs_dir / ARCHIVE
+
+
+def _listed(names: Iterable[str], most: int = 40) -> str:
+    known = list(names)
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return (", ".join(known[:most]) or "none") + more
