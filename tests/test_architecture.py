@@ -17,6 +17,7 @@ GROUND = {
     "formats",
     "hostclock",
     "logs",
+    "reports",
     "secrets",
     "settings",
     "simulators",

@@ -10,13 +10,14 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from itertools import groupby, islice
 from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from workspace_lib.answers.downloads import FILE, send_file
@@ -193,8 +194,15 @@ def sums(
     ]
 
 
-@router.get("/totals")
-def totals(
+@dataclass(frozen=True)
+class _Asked:
+    """A page of gauges, each with one of the periods asked for, and where the next one begins."""
+
+    page: list[tuple[Gauge, Period]]
+    more: str | None
+
+
+def _periods(
     request: Request,
     from_: From,
     to: To = None,
@@ -202,35 +210,39 @@ def totals(
     by: By = None,
     limit: Limit = 100,
     cursor: Cursor = None,
-) -> Page[TotalOut]:
+) -> _Asked:
+    """Return a page of gauges with the periods asked for, by gauge and time."""
+    begin, end = _span(request, from_, to)
+    parts = [Period("", begin, end)]
+    if by is not None:
+        parts = periods(from_us(begin), from_us(end), settings_of(request).zone, by)
+    chosen = sorted(_chosen(request, gauge), key=lambda one: one.id)
+    after = ("", 0) if cursor is None else decode_cursor(cursor, str, int)
+    following = ((one, part) for one in chosen for part in parts if (one.id, part.from_us) > after)
+    page = list(islice(following, limit + 1))
+    if len(page) <= limit:
+        return _Asked(page, None)
+    last, part = page[limit - 1]
+    return _Asked(page[:limit], encode_cursor(last.id, part.from_us))
+
+
+Asked = Annotated[_Asked, Depends(_periods)]
+
+
+@router.get("/totals")
+def totals(request: Request, asked: Asked) -> Page[TotalOut]:
     """Give what fell between two instants, with the percentage of it that is missing."""
-    page, more = _periods(request, from_, to, gauge, by, limit, cursor)
-    items = [
-        total_item(one, period)
-        for one, mine in _with_rain(request, page, timedelta())
-        for period in mine
-    ]
-    return Page(items=items, next=more)
+    rain = _with_rain(request, asked.page, timedelta())
+    items = [total_item(one, period) for one, mine in rain for period in mine]
+    return Page(items=items, next=asked.more)
 
 
 @router.get("/maxima")
-def maxima(
-    request: Request,
-    from_: From,
-    to: To = None,
-    gauge: GaugeIds = None,
-    by: By = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-) -> Page[MaximaOut]:
+def maxima(request: Request, asked: Asked) -> Page[MaximaOut]:
     """Give the largest sums of all windows that end between two instants, and when."""
-    page, more = _periods(request, from_, to, gauge, by, limit, cursor)
-    items = [
-        maxima_item(one, period)
-        for one, mine in _with_rain(request, page, LOOKBACK)
-        for period in mine
-    ]
-    return Page(items=items, next=more)
+    rain = _with_rain(request, asked.page, LOOKBACK)
+    items = [maxima_item(one, period) for one, mine in rain for period in mine]
+    return Page(items=items, next=asked.more)
 
 
 @router.get("/products")
@@ -331,32 +343,6 @@ def _gauges(request: Request, chosen: Sequence[Gauge]) -> list[GaugeOut]:
             )
         )
     return items
-
-
-def _periods(
-    request: Request,
-    from_: datetime,
-    to: datetime | None,
-    names: Sequence[str] | None,
-    by: Calendar | None,
-    limit: int,
-    cursor: str | None,
-) -> tuple[list[tuple[Gauge, Period]], str | None]:
-    """Return a page of gauges with the periods asked for, by gauge and time, and its cursor."""
-    begin, end = _span(request, from_, to)
-    parts = [Period("", begin, end)]
-    if by is not None:
-        parts = periods(from_us(begin), from_us(end), settings_of(request).zone, by)
-    chosen = sorted(_chosen(request, names), key=lambda gauge: gauge.id)
-    after = ("", 0) if cursor is None else decode_cursor(cursor, str, int)
-    following = (
-        (gauge, part) for gauge in chosen for part in parts if (gauge.id, part.from_us) > after
-    )
-    page = list(islice(following, limit + 1))
-    if len(page) <= limit:
-        return page, None
-    gauge, part = page[limit - 1]
-    return page[:limit], encode_cursor(gauge.id, part.from_us)
 
 
 def _with_rain(

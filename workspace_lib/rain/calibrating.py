@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from workspace_lib.rain.depths import (
 )
 from workspace_lib.rain.in_force import Flag, GaugeCalibrations
 from workspace_lib.rain.settings import Gauge, load_network
+from workspace_lib.reports import counts_frame, plain
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store, read, write
 from workspace_lib.store.upsert import batches
@@ -83,17 +84,11 @@ class CalibrationReport:
 
     def to_frame(self) -> Any:
         """Return the counts as a pandas frame, for people who look at the notebook."""
-        import pandas as pd
-
-        counts = {
-            name: value for name, value in self.to_dict().items() if isinstance(value, int | str)
-        }
-        counts |= {f"days of {gauge}": days for gauge, days in self.days_by_gauge.items()}
-        return pd.Series(counts, dtype=object).to_frame("calibration")
+        return counts_frame(self, "calibration", {"days": self.days_by_gauge})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, to be published."""
-        return {**asdict(self), "complete": self.complete, "trouble": self.trouble}
+        return plain(self)
 
 
 def calibrate(

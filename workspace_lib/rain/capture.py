@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from workspace_lib.rain.ingest import Tally, folder_of, identify, ingest
 from workspace_lib.rain.readers import parse_a0_name
 from workspace_lib.rain.settings import Network, load_network, load_rain
 from workspace_lib.rain.yearly_grammar import parse_yearly_name
+from workspace_lib.reports import counts_frame, plain
 from workspace_lib.settings import Settings
 from workspace_lib.site_files import split_names
 from workspace_lib.store.engines import Store
@@ -84,18 +85,11 @@ class CaptureReport:
 
     def to_frame(self) -> Any:
         """Return the counts as a pandas frame, for people who look at the notebook."""
-        import pandas as pd
-
-        counts = {
-            name: value for name, value in self.to_dict().items() if isinstance(value, int | str)
-        }
-        for rows_by in (self.rows_by_gauge, self.rows_by_year):
-            counts |= {f"rows of {name}": rows for name, rows in rows_by.items()}
-        return pd.Series(counts, dtype=object).to_frame(self.source)
+        return counts_frame(self, self.source, {"rows": self.rows_by_gauge | self.rows_by_year})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, to be published."""
-        return {**asdict(self), "complete": self.complete, "trouble": self.trouble}
+        return plain(self)
 
 
 def capture(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -21,6 +21,7 @@ from workspace_lib.rain.capture import day_of, device_of
 from workspace_lib.rain.ingest import identify
 from workspace_lib.rain.readers import parse_a0_name
 from workspace_lib.rain.settings import Gauge, Network
+from workspace_lib.reports import counts_frame, plain
 from workspace_lib.settings import Settings
 from workspace_lib.store import inventory, raw
 from workspace_lib.store.engines import Store, read, write
@@ -97,17 +98,11 @@ class CopyReport:
 
     def to_frame(self) -> Any:
         """Return the counts as a pandas frame, for people who look at the notebook."""
-        import pandas as pd
-
-        counts = {
-            name: value for name, value in self.to_dict().items() if isinstance(value, int | str)
-        }
-        counts |= {f"files of {gauge}": number for gauge, number in self.files_by_gauge.items()}
-        return pd.Series(counts, dtype=object).to_frame(self.target)
+        return counts_frame(self, self.target, {"files": self.files_by_gauge})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, to be published."""
-        return {**asdict(self), "complete": self.complete, "trouble": self.trouble}
+        return plain(self)
 
 
 class CopyRun:

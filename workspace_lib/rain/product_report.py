@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from workspace_lib.reports import plain
 from workspace_lib.transports.ftp_trash import TrashReport
 
 
@@ -69,9 +70,4 @@ class ProductReport:
                 "kept": len(cleared.kept),
                 "why_kept": dict(Counter(reason for _, reason in cleared.kept)),
             }
-        return {
-            **asdict(self),
-            "complete": self.complete,
-            "trouble": self.trouble,
-            "clearing": clearing,
-        }
+        return {**plain(self), "clearing": clearing}
