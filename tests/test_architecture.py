@@ -17,6 +17,7 @@ GROUND = {
     "formats",
     "hostclock",
     "logs",
+    "process_trees",
     "reports",
     "secrets",
     "settings",

@@ -8,30 +8,41 @@ ended. Elsewhere processes are found by the run's mark in their environment.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import shutil
 import signal
 import stat
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import psutil
 
 from workspace_lib.errors import ConfigError
+from workspace_lib.process_trees import end_all, marked
 from workspace_lib.runs.forked import ChildProcess
 
-log = logging.getLogger("workspace_lib.runs.processes")
+__all__ = [
+    "TreeMeter",
+    "become_subreaper",
+    "descendants",
+    "die_with_parent",
+    "end_all",
+    "end_descendants",
+    "is_private",
+    "make_private",
+    "marked",
+    "private_folder",
+    "reap_orphans",
+    "remove_private",
+]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 #: Longest path of the private folder: a UNIX socket's path may have 107 bytes.
 _LONGEST_FOLDER = 80
-_GIVE_UP_S = 10.0
 
 
 def become_subreaper() -> bool:
@@ -76,21 +87,6 @@ def reap_orphans(keep: Iterable[int] = ()) -> None:
             continue
 
 
-def marked(marks: Mapping[str, str]) -> list[psutil.Process]:
-    """Return the processes of this user whose environment holds all of ``marks``, but not this."""
-    found = []
-    for process in psutil.process_iter():
-        if process.pid == os.getpid():
-            continue
-        try:
-            environment = process.environ()
-        except (psutil.Error, OSError):
-            continue  # another user's, or already gone
-        if all(environment.get(name) == value for name, value in marks.items()):
-            found.append(process)
-    return found
-
-
 def end_descendants(*, grace_s: float, children: Sequence[ChildProcess] = ()) -> list[int]:
     """End everything below this process; returns the process ids of what could not be ended.
 
@@ -105,52 +101,6 @@ def end_descendants(*, grace_s: float, children: Sequence[ChildProcess] = ()) ->
         return descendants()
 
     return end_all(look, grace_s=grace_s, is_over=lambda: not _has_children())
-
-
-def end_all(
-    find: Callable[[], list[psutil.Process]],
-    *,
-    grace_s: float,
-    is_over: Callable[[], bool] = lambda: True,
-) -> list[int]:
-    """End every process that ``find`` gives until it gives none: asked first, then killed.
-
-    Parameters
-    ----------
-    find : callable
-        Gives what is left; called again and again, because processes may start others meanwhile.
-    grace_s : float
-        Time between SIGTERM and SIGKILL [s].
-    is_over : callable
-        Confirms that nothing is left when ``find`` gives nothing: a list of processes is not
-        taken in one moment, and one that forks just then is in neither half of it.
-
-    Returns
-    -------
-    list of int
-        Process ids that could not be ended (of another user, or stuck in the system).
-    """
-    asked: set[int] = set()
-    start = time.monotonic()
-    while True:
-        left = find()
-        if not left and is_over():
-            return []
-        elapsed = time.monotonic() - start
-        if elapsed > grace_s + _GIVE_UP_S:
-            pids = [process.pid for process in left]
-            log.error("These processes could not be ended: %s.", pids)
-            return pids
-        for process in left:
-            try:
-                if elapsed >= grace_s:
-                    process.kill()
-                elif process.pid not in asked:
-                    asked.add(process.pid)
-                    process.terminate()
-            except psutil.Error:
-                continue  # gone, or not ours: the next look tells
-        time.sleep(0.02 if elapsed < 0.5 else 0.1)
 
 
 class TreeMeter:
