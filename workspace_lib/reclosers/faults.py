@@ -6,6 +6,7 @@ voltage and current at one end. All quantities are primary: volts, amperes, ohms
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,15 +19,26 @@ from workspace_lib.reclosers.phasors import A, sequences
 TAKES_PART: Final = 0.5
 #: Ground takes part from this share of zero in positive sequence current on [1].
 GROUNDED: Final = 0.1
+#: Both sequence currents are clear from this share of the positive sequence current on [1].
+CLEAR: Final = 0.2
+#: Three phases that changed are one or two of them to ground only from this share on [1].
+UNEVEN: Final = 0.5
+#: How far the angle between them may be from the middle of a sector [deg].
+SECTOR_DEG: Final = 45.0
+#: Angle of I0 against I2 [deg], and the types to ground that have it: of one and of two phases.
+_SECTORS: Final = ((0.0, ("AG", "BCG")), (120.0, ("BG", "CAG")), (-120.0, ("CG", "ABG")))
 TYPES: Final = ("AG", "BG", "CG", "AB", "BC", "CA", "ABG", "BCG", "CAG", "ABC")
+
+
+Three = tuple[complex, complex, complex]
 
 
 @dataclass(frozen=True)
 class Phasors:
     """Phasors of three phases at one moment: currents ``i`` [A], voltages to ground ``v`` [V]."""
 
-    i: tuple[complex, complex, complex]
-    v: tuple[complex, complex, complex]
+    i: Three
+    v: Three
 
     @property
     def i0(self) -> complex:
@@ -89,10 +101,14 @@ def line_of(settings: Mapping[str, str]) -> Line | None:
 def fault_type(before: Phasors, during: Phasors) -> str | None:
     """Return the type of a fault, one of `TYPES`, or None where no current changed.
 
-    The phases whose superimposed current is a good part of the largest take part; ground does where
-    the zero sequence current is a good part of the positive one.
+    By superimposed currents, which are those during the fault without the load before it: the
+    phases whose current changed by a good part of the largest change take part; ground does where
+    the superimposed zero sequence current is a good part of the positive one. A fault to ground is
+    confirmed by the angle between negative and zero sequence current (`sector`), which decides
+    where both are clear and speak for another type.
     """
-    changes = [abs(now - then) for now, then in zip(during.i, before.i, strict=True)]
+    added = superimposed(before, during)
+    changes = [abs(one) for one in added.i]
     largest = max(changes)
     if not largest > 0 or not math.isfinite(largest):
         return None
@@ -101,14 +117,56 @@ def fault_type(before: Phasors, during: Phasors) -> str | None:
         for phase, change in zip("ABC", changes, strict=True)
         if change >= TAKES_PART * largest
     )
-    positive = abs(during.i1)
-    grounded = positive > 0 and abs(during.i0) >= GROUNDED * positive
+    if abs(added.i0) < GROUNDED * abs(added.i1):
+        return _named(phases, grounded=len(phases) == 1)
+    kind = _named(phases, grounded=True)
+    possible = sector(added)
+    if possible is None or kind in possible:
+        return kind
+    if kind == "ABC" and min(abs(added.i0), abs(added.i2)) < UNEVEN * abs(added.i1):
+        return kind
+    single = possible[0]
+    mean = (largest + min(changes)) / 2
+    return single if changes["ABC".index(single[0])] >= mean else possible[1]
+
+
+def superimposed(before: Phasors, during: Phasors) -> Phasors:
+    """Return what the fault added to currents and voltages."""
+    return Phasors(_less(during.i, before.i), _less(during.v, before.v))
+
+
+def sector(added: Phasors) -> tuple[str, str] | None:
+    """Return the two types to ground that the angle between I2 and I0 leaves, or None if unclear.
+
+    The zero sequence current of a fault of phase A to ground, or of B and C to ground, has the
+    angle of the negative sequence current of phase A; that of the other phases is 120° before or
+    after it (Costello, Zimmerman: Determining the faulted phase, 2010). Each sector reaches
+    `SECTOR_DEG` to both sides; both currents have to be a clear part of the positive one.
+
+    Parameters
+    ----------
+    added : Phasors
+        Superimposed phasors, so that an unbalanced load does not count.
+    """
+    if min(abs(added.i0), abs(added.i2)) <= CLEAR * abs(added.i1):
+        return None
+    angle = math.degrees(cmath.phase(added.i0 / added.i2))
+    for centre, types in _SECTORS:
+        if abs((angle - centre + 180) % 360 - 180) <= SECTOR_DEG:
+            return types
+    return None
+
+
+def _named(phases: str, *, grounded: bool) -> str:
     if len(phases) == 3:
         return "ABC"
-    if len(phases) == 1:
-        return f"{phases}G"
     name = "CA" if phases == "AC" else phases
     return f"{name}G" if grounded else name
+
+
+def _less(these: Three, those: Three) -> Three:
+    first, second, third = (one - other for one, other in zip(these, those, strict=True))
+    return first, second, third
 
 
 def locate(kind: str, before: Phasors, during: Phasors, line: Line) -> Distance:
@@ -157,12 +215,12 @@ def _uncompensated(kind: str, at: Phasors) -> complex:
     return at.i["ABC".index(kind[0])] if _is_single(kind) else _between(kind, at.i)
 
 
-def _between(kind: str, phases: tuple[complex, complex, complex]) -> complex:
+def _between(kind: str, phases: Three) -> complex:
     first, second = ("ABC".index(phase) for phase in kind[:2])
     return phases[first] - phases[second]
 
 
-def _negative(i2: complex) -> tuple[complex, complex, complex]:
+def _negative(i2: complex) -> Three:
     """Return the negative sequence current of each phase: A, aA, a²A."""
     return i2, A * i2, A**2 * i2
 

@@ -29,6 +29,12 @@ LOCKOUT_BITS: Final = ("79LO", "79LO3P")
 OPEN_SHARE: Final = 0.05
 #: A current changes where it differs from that a cycle before by this share of its steady peak [1].
 CHANGE_SHARE: Final = 0.3
+#: The sum of the phases changes by this share of the phases' steady peak, at least [1].
+REST_SHARE: Final = 0.1
+#: Currents are whole just before they end from this share of their size before on [1].
+WHOLE: Final = 0.7
+#: Currents that only end do not rise by more than this [1].
+RISE: Final = 1.1
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Timing:
     ``clearing_s`` is from inception to the end of all currents, ``relay_s`` to the trip,
     ``opening_s`` from the trip to that end, ``dead_s`` from the end of currents to closed contacts.
     ``i2t`` is ∫ i² dt of the phase that carried most, from inception to the end [A² s].
+    ``locked_out`` is None where the record has no bit of a lockout.
     """
 
     inception_s: float | None
@@ -46,7 +53,7 @@ class Timing:
     current_zero_s: float | None
     reclosed_s: float | None
     shot: int | None
-    locked_out: bool
+    locked_out: bool | None
     i2t: float | None
 
     @property
@@ -89,7 +96,7 @@ def timing(event: EventRecord, currents: Sequence[str] = ("IA", "IB", "IC")) -> 
         )
     per_cycle = samples_per_cycle(event)
     values = np.column_stack([event.channel(name) for name in known]) * event.peak_factor
-    zero = _current_zero(values, per_cycle)
+    zero = _unfiltered(values, per_cycle, _current_zero(values, per_cycle))
     inception = _inception(values, per_cycle, zero)
     time = event.t_s
     trip = _first(_any(event, TRIP_BITS), rising=True)
@@ -102,38 +109,98 @@ def timing(event: EventRecord, currents: Sequence[str] = ("IA", "IB", "IC")) -> 
         _at(time, zero),
         _at(time, None if opened is None else _first(closed, rising=True, after=opened)),
         _shot(event),
-        bool(_any(event, LOCKOUT_BITS).any()),
+        _locked_out(event),
         _i2t(values, time, inception, zero),
     )
 
 
 def _inception(values: Floats, per_cycle: int, end: int | None) -> int | None:
-    """Return the first sample that differs from the one a cycle before by more than load does."""
-    change = np.abs(values[per_cycle:] - values[:-per_cycle]).max(axis=1, initial=0.0)
-    steady = np.abs(values[: 2 * per_cycle]).max(initial=0.0)
-    limit = max(CHANGE_SHARE * steady, OPEN_SHARE * np.nanmax(np.abs(values), initial=0.0))
-    found = np.flatnonzero(change > limit)
+    """Return the first sample that differs from the one a cycle before by more than load does.
+
+    The sum of the phases is looked at beside them: a weak fault to ground changes it more than its
+    phase under heavy load. From the sample that tells it is gone back to where the change began,
+    a quarter-cycle at most.
+    """
+    if len(values) <= per_cycle:
+        return None
+    known = np.nan_to_num(values)
+    peak = np.abs(known).max(initial=0.0)
+    steady = np.abs(known[: 2 * per_cycle]).max(initial=0.0)
+    rest = known.sum(axis=1)
+    limits = (
+        max(CHANGE_SHARE * steady, OPEN_SHARE * peak),
+        max(
+            CHANGE_SHARE * np.abs(rest[: 2 * per_cycle]).max(initial=0.0),
+            REST_SHARE * steady,
+            OPEN_SHARE * peak,
+        ),
+    )
+    # A missing sample tells of no change.
+    phases = np.abs(values[per_cycle:] - values[:-per_cycle])
+    change = np.nan_to_num(phases).max(axis=1, initial=0.0)
+    sums = np.nan_to_num(values.sum(axis=1))
+    rest_change = np.abs(sums[per_cycle:] - sums[:-per_cycle])
+    rest_change[np.isnan(phases).any(axis=1)] = 0.0
+    found = np.flatnonzero((change > limits[0]) | (rest_change > limits[1]))
     if not len(found):
         return None
-    first = int(found[0]) + per_cycle
-    # Currents that only end (a recloser opened by hand) are no inception.
-    return None if end is not None and first >= end else first
+    first = int(found[0])
+    quarter = max(1, per_cycle // 4)
+    before = change[max(0, first - quarter - per_cycle) : max(0, first - quarter)]
+    still = max(1.5 * before.max(initial=0.0), 0.02 * limits[0])
+    calm = np.flatnonzero(change[max(0, first - quarter) : first] <= still)
+    back = first - max(0, first - quarter) - (int(calm[-1]) + 1 if len(calm) else 0)
+    begun = first - back + per_cycle
+    return None if _only_ends(known, begun, end, per_cycle) else begun
+
+
+def _only_ends(values: Floats, begun: int, end: int | None, per_cycle: int) -> bool:
+    """Return whether a change is that of currents that end, as when it is opened by hand.
+
+    Poles end up to half a cycle one after the other, and a relay's filter lets them fade in one.
+    """
+    if end is None or begun >= end:
+        return end is not None
+    if end - begun > 3 * per_cycle // 2:
+        return False
+    before = np.abs(values[max(0, begun - per_cycle) : begun]).max(axis=0, initial=0.0)
+    after = np.abs(values[begun:end]).max(axis=0, initial=0.0)
+    return end - begun <= per_cycle // 2 or bool((after <= RISE * before).all())
 
 
 def _current_zero(values: Floats, per_cycle: int) -> int | None:
-    """Return the first sample of the time without current that lasts to the end, or a cycle."""
-    level = np.nan_to_num(np.abs(values).max(axis=1, initial=0.0))
-    flowing = level > OPEN_SHARE * level.max(initial=0.0)
+    """Return the first sample of the time without current that lasts half a cycle.
+
+    Within a cycle every phase passes zero: without current is a whole half-cycle of it. Of a
+    missing sample nothing is known.
+    """
+    level = np.abs(values).max(axis=1, initial=0.0)
+    top = np.nan_to_num(level).max(initial=0.0)
+    flowing = level > OPEN_SHARE * top
     if not flowing.any():
         return None
-    # Within a cycle every phase passes zero: without current is a whole half-cycle of it.
-    quiet = ~flowing
-    run = 0
-    for number in range(int(np.argmax(flowing)), len(quiet)):
-        run = run + 1 if quiet[number] else 0
-        if run >= max(2, per_cycle // 2):
-            return number - run + 1
-    return None
+    least = max(2, per_cycle // 2)
+    first = int(np.argmax(flowing))
+    quiet = level[first:] <= OPEN_SHARE * top
+    # How many of the last samples were quiet, by a running sum.
+    sums = np.concatenate(([0], np.cumsum(quiet)))
+    whole = np.flatnonzero(sums[least:] - sums[:-least] == least)
+    return first + int(whole[0]) if len(whole) else None
+
+
+def _unfiltered(values: Floats, per_cycle: int, zero: int | None) -> int | None:
+    """Return when currents ended whose relay has filtered them: they fade over the filter's cycle.
+
+    Unfiltered ones are whole until they end: two samples a quarter-cycle apart tell.
+    """
+    quarter = per_cycle // 4
+    if zero is None or zero < 4 * per_cycle or per_cycle % 4:
+        return zero
+    sizes = np.hypot(values[quarter:zero], values[: zero - quarter]).max(axis=1)
+    if np.isnan(sizes).any():
+        return zero
+    steady = float(np.median(sizes[-3 * per_cycle : -2 * per_cycle]))
+    return zero if sizes[-1] >= WHOLE * steady else zero - per_cycle + per_cycle // 16
 
 
 def _i2t(values: Floats, time: Floats, first: int | None, end: int | None) -> float | None:
@@ -171,6 +238,12 @@ def _shot(event: EventRecord) -> int | None:
             if name in known and event.bit(name)[row]:
                 return number
     return None
+
+
+def _locked_out(event: EventRecord) -> bool | None:
+    if not {channel.name for channel in event.digital}.intersection(LOCKOUT_BITS):
+        return None
+    return bool(_any(event, LOCKOUT_BITS).any())
 
 
 def _at(time: Floats, sample: int | None) -> float | None:
