@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -22,7 +23,7 @@ from workspace_lib.errors import (
     ParameterError,
     WorkspaceError,
 )
-from workspace_lib.reclosers import relay_errors
+from workspace_lib.reclosers import relay_errors, ymodem
 from workspace_lib.reclosers.record import DeviceTime, device_time
 from workspace_lib.reclosers.relay_commands import Command
 from workspace_lib.reclosers.relay_frames import LEVELS, Frame, FrameReader
@@ -33,16 +34,19 @@ DateOrder = Literal["MDY", "YMD", "DMY"]
 _CAN: Final = b"\x18"
 _CR: Final = b"\r"
 _ASKED: Final = b"?"
+_READY: Final = b"#"
 _LEVEL_1: Final = b"=>"
 _PASSWORD = re.compile(r"[!-~]{1,64}")
 _HEADER = re.compile(
     rb"Date:\s*(\d{1,4})[/-](\d{1,2})[/-](\d{1,4})\s+Time:\s*(\d\d):(\d\d):(\d\d)(?:\.(\d{1,3}))?"
 )
+_READY_TO_SEND = re.compile(rb"ready to send", re.IGNORECASE)
 #: By what the answer to a command is told from what the relay says unasked.
 _LOOKS: Final = {
     **dict.fromkeys(("CHI", "CEV", "ID"), re.compile(rb'".*"', re.DOTALL)),
     "HIS": re.compile(rb"DATE\s+TIME|History|^\s*\d+\s+\d+[/-]\d+", re.MULTILINE),
     "EVE": re.compile(rb"FID=|Amps|Volts"),
+    "FIL DIR": re.compile(rb"\.[A-Z0-9]{3}\b|EVENTS|No files", re.IGNORECASE),
 }
 
 
@@ -63,6 +67,8 @@ class Line(Protocol):
 
     def resume(self) -> None: ...
 
+    def binary(self) -> AbstractContextManager[None]: ...
+
 
 @dataclass(frozen=True)
 class Manners:
@@ -78,12 +84,15 @@ class Manners:
         How often its prompt is looked for.
     date_order : {"MDY", "YMD", "DMY"}
         The relay's setting DATE_F.
+    transfer : Patience
+        How long it is waited for while it sends a file.
     """
 
     probe_s: float = 5.0
     settle_s: float = 0.5
     tries: int = 3
     date_order: DateOrder = "MDY"
+    transfer: ymodem.Patience = field(default_factory=ymodem.Patience)
 
 
 @dataclass(frozen=True)
@@ -232,6 +241,55 @@ class RelaySession:
             raise refused
         return Answer(command.text, content)
 
+    def fetch(self, command: Command) -> ymodem.Received:
+        """Send a command that a file by Ymodem follows, and return the file.
+
+        Raises
+        ------
+        RelayRefused, LevelLost, DeviceTimeout, LineDropped
+            As `ask`.
+        FrameError
+            If the file did not arrive whole, while the relay still prompts; asking again may help.
+        ConfigError
+            If the line cannot carry files.
+        """
+        self._frames.feed(self.line.poll())
+        self._put_aside()
+        try:
+            self._send(command)
+            refused = self._ready_to_send()
+            if refused is None:
+                files, rest = ymodem.receive(self.line, self.manners.transfer)
+        except (DeviceTimeout, FrameError) as error:
+            self.disturbed = True
+            ymodem.cancel(self.line)
+            self._come_back()
+            raise FrameError(
+                f"{command.text} brought no whole file ({error.what})",
+                where=self.line.where,
+                fix="Ask again.",
+            ) from error
+        except ConfigError:
+            ymodem.cancel(self.line)
+            self._come_back()
+            raise
+        if refused is not None:
+            raise refused
+        self._frames.feed(rest)
+        try:
+            prompt = self._listen(None, self.manners.probe_s)
+        except DeviceTimeout:
+            self._come_back()  # the file is here all the same
+        else:
+            if prompt != _LEVEL_1:
+                raise self._level_lost(prompt)
+        self._frames.take()
+        if not files:
+            raise FrameError(
+                f"{command.text} brought no file.", where=self.line.where, fix="Ask again."
+            )
+        return files[0]
+
     def leave(self, *, abort: bool = False) -> None:
         """End the session by QUI, after an abort by CAN and QUI; never raises.
 
@@ -341,7 +399,7 @@ class RelaySession:
         )
 
     def _answer(self, command: Command) -> bytes:
-        looks = _LOOKS.get(command.verb)
+        looks = _LOOKS.get(command.text[:7], _LOOKS.get(command.verb))
         deadline = self.line.command_deadline()
         echoed = not self._echoes
         prompt = self._listen(deadline, None)
@@ -381,6 +439,29 @@ class RelaySession:
             raise self._level_lost(prompt)
         return b"".join(frame.content for frame in found)
 
+    def _ready_to_send(self) -> relay_errors.RelayRefused | None:
+        """Read until the relay is ready to send a file; return what it says in place of that."""
+        deadline = self.line.command_deadline()
+        prompt = self._listen(deadline, None, ready=True)
+        while prompt != _READY:
+            if prompt == _ASKED:
+                raise self._level_lost(prompt)
+            said = self._said()
+            if refused := relay_errors.refusal(said, self.line.where):
+                self._frames.take()
+                if prompt != _LEVEL_1:
+                    raise self._level_lost(prompt)
+                return refused
+            self._put_aside()
+            prompt = self._listen(deadline, self.manners.probe_s, ready=True)
+        self._frames.drop_open()
+        self.aside += [
+            one.content
+            for one in self._frames.take()
+            if one.content.strip() and not _READY_TO_SEND.search(one.content)
+        ]
+        return None
+
     def _come_back(self) -> None:
         """Bring the relay back to its prompt after an answer that was not whole."""
         if self._frames.within:
@@ -402,9 +483,16 @@ class RelaySession:
             raise ParameterError("Only a Command is sent to a relay.", fix="Make one of its text.")
         self.line.write(command.wire, at_once=at_once)
 
-    def _listen(self, deadline: float | None, silence_s: float | None) -> bytes:
-        """Read until a prompt, or `_ASKED` where a password is asked for; return it."""
+    def _listen(
+        self, deadline: float | None, silence_s: float | None, *, ready: bool = False
+    ) -> bytes:
+        """Read until a prompt, or `_ASKED` where a password is asked for; return it.
+
+        If ``ready``, also until a file is announced, which is `_READY`.
+        """
         while True:
+            if ready and _READY_TO_SEND.search(self._said() + self._frames.begun):
+                return _READY
             if self._frames.prompt:
                 return self._frames.prompt
             if self._frames.asks_password:

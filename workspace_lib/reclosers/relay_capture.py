@@ -6,102 +6,56 @@ soon as it is whole, and the report of the visit says the rest.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
-from workspace_lib.errors import ConfigError, DeviceError, FrameError, ParameterError
+from workspace_lib.errors import ConfigError, DeviceError, FrameError
 from workspace_lib.reclosers import cascii
-from workspace_lib.reclosers.history import HistoryEntry, parse_chi, parse_his
+from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.record import NS, device_time
 from workspace_lib.reclosers.relay import ClockReading, Line, Manners, RelaySession
-from workspace_lib.reclosers.relay_checks import check_report, without_padding
 from workspace_lib.reclosers.relay_commands import Command, job_command
-from workspace_lib.reclosers.relay_errors import (
-    InvalidCommand,
-    NoDataAvailable,
-    RelayRefused,
-    RelaySilent,
+from workspace_lib.reclosers.relay_errors import InvalidCommand, RelayRefused, RelaySilent
+from workspace_lib.reclosers.relay_files import DIRECTORY, EventFiles
+from workspace_lib.reclosers.relay_history import History
+from workspace_lib.reclosers.relay_plan import (
+    FORMATS,
+    CapturePlan,
+    FetchedEvent,
+    FetchedFile,
+    FileKind,
+    Formats,
+    Key,
+    State,
+    model_in,
 )
+from workspace_lib.reclosers.relay_reports import fetch_report
+
+__all__ = [
+    "FORMATS",
+    "CapturePlan",
+    "FetchedEvent",
+    "FetchedFile",
+    "FileKind",
+    "Formats",
+    "Key",
+    "Outcome",
+    "State",
+    "Visit",
+    "clock_error_s",
+    "visit_relay",
+]
 
 log = logging.getLogger("workspace_lib.reclosers.relay_capture")
 
-Key = tuple[str, str]
-State = Literal["whole", "summary", "damaged", "moved", "gone"]
 Outcome = Literal["done", "refused", "silent", "dropped"]
-#: Times after which an event counts as listed but no longer stored.
-_EMPTY: Final = 2
 #: A relay's clock that moved by more than this during a visit was set [s].
 _SET_S: Final = 2.0
-
-
-@dataclass(frozen=True)
-class CapturePlan:
-    """What is fetched of a relay, and how often it is tried.
-
-    Attributes
-    ----------
-    report : str
-        Words after the number of an event: ``C`` is 16 samples a cycle, the whole length.
-    reads : int
-        How often an event or a list that arrives damaged is read.
-    renumber : int
-        How often the list is read again because an event had another number by then.
-    extras : tuple of str
-        Further commands that only read, asked once in each visit.
-
-    Raises
-    ------
-    ParameterError
-        If a command is not among those that only read.
-    """
-
-    report: str = "C"
-    reads: int = 3
-    renumber: int = 3
-    extras: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.reads < 2 or self.renumber < 1:
-            raise ParameterError("Reads must be at least 2, and renumberings 1.")
-        self.command(1)
-        for text in self.extras:
-            job_command(text)
-
-    def command(self, number: int) -> Command:
-        """Return the command that asks for an event by its number."""
-        return Command(f"CEV {number} {self.report}".rstrip())
-
-
-@dataclass(frozen=True)
-class FetchedEvent:
-    """One event of the list and what became of it.
-
-    ``whole``: ``content`` is the report as the relay sent it. ``summary``: it is listed and its
-    report is not stored any more. ``damaged``: it never arrived whole, ``content`` is the last
-    try. ``moved``: its number changed each time. ``gone``: it was listed once and then not again.
-    """
-
-    entry: HistoryEntry
-    state: State
-    content: bytes | None = None
-    reads: int = 0
-    why: str = ""
-
-    @property
-    def key(self) -> Key:
-        """What the event is known by."""
-        return self.entry.key
-
-    @property
-    def sha256(self) -> str | None:
-        """Digest of the content."""
-        return None if self.content is None else hashlib.sha256(self.content).hexdigest()
 
 
 @dataclass
@@ -238,7 +192,7 @@ def _visit(
     keep: Callable[[FetchedEvent], None] | None,
 ) -> None:
     visit.identity = _identity(session, plan)
-    history = _History(session, plan.reads)
+    history = History(session, plan.reads)
     entries = history.read()
     visit.listed, visit.history = tuple(entries), history.content
     visit.history_command = history.command.verb
@@ -252,9 +206,10 @@ def _visit(
         else:
             wanted[entry.key] = entry
     visit.repeated = tuple(dict.fromkeys(repeated))
+    fetching = _Fetching(session, visit, history, plan)
     # The oldest first: it is the next to be overwritten.
     for entry in reversed(list(wanted.values())):
-        event = _fetch(session, entry, history, plan)
+        event = fetching.fetch(entry)
         visit.events.append(event)
         if keep is not None:
             try:
@@ -268,111 +223,54 @@ def _visit(
             visit.refusals[text] = error.what
 
 
-class _History:
-    """Reads a relay's list: by CHI with its checksums, by HIS where the relay has no CHI."""
+class _Fetching:
+    """Fetches events by the ways that the plan names and the relay has."""
 
-    def __init__(self, session: RelaySession, reads: int) -> None:
-        self._session = session
-        self._reads = reads
-        self.command = Command("CHI")
-        self.content = b""
-        self._entries: list[HistoryEntry] = []
-        self._fresh = False
+    def __init__(
+        self, session: RelaySession, visit: Visit, history: History, plan: CapturePlan
+    ) -> None:
+        self._session, self._visit, self._history, self._plan = session, visit, history, plan
+        self._model = model_in(visit.identity)
+        self._files: EventFiles | None = None
+        self._asks_files = plan.wants_files(self._model)
 
-    @property
-    def checked(self) -> bool:
-        """Whether the list has checksums."""
-        return self.command.verb == "CHI"
-
-    def read(self) -> list[HistoryEntry]:
-        """Return the list as it is now, newest first."""
-        damage: FrameError | None = None
-        unknown = 0
-        for _ in range(2 * self._reads):
+    def fetch(self, entry: HistoryEntry) -> FetchedEvent:
+        """Fetch one event; see `FetchedEvent` for how it can end."""
+        parts = []
+        if self._plan.wants_report():
+            parts.append(fetch_report(self._session, entry, self._history, self._plan, self._model))
+        if self._asks_files and not (parts and parts[0].state in ("moved", "gone")):
             try:
-                self.content = self._session.ask(self.command).content
-                found = self._parse()
-            except NoDataAvailable:
-                found = []
-            except InvalidCommand:
-                unknown += 1  # once it may be noise
-                if unknown == 1:
-                    continue
-                if not self.checked:
+                if self._files is None:
+                    files = EventFiles(self._session, self._history, self._plan)
+                    files.open()
+                    self._files = files
+                parts.append(self._files.fetch(entry))
+            except RelayRefused as error:
+                if self._plan.formats != "auto":
                     raise
-                self.command, unknown = Command("HIS"), 0
-                continue
-            except FrameError as error:
-                damage = error
-                continue
-            self._entries, self._fresh = found, True
-            return found
-        raise damage or FrameError("The list of events cannot be read.")
-
-    def _parse(self) -> list[HistoryEntry]:
-        if self.checked:
-            return parse_chi(self.content)
-        text = self.content.decode("latin-1")
-        return parse_his(text, self._session.manners.date_order)
-
-    def find(self, key: Key, *, again: bool) -> HistoryEntry | None:
-        """Return an event with the number it has now.
-
-        The list is read anew unless it has checksums and nothing was asked since it was read.
-        """
-        if again or not self.checked or not self._fresh:
-            self.read()
-        self._fresh = False
-        return next((one for one in self._entries if one.key == key), None)
+                self._asks_files = False
+                self._visit.refusals[DIRECTORY.text] = error.what
+        return _one(parts)
 
 
-def _fetch(
-    session: RelaySession, wanted: HistoryEntry, history: _History, plan: CapturePlan
-) -> FetchedEvent:
-    """Fetch one event; see `FetchedEvent` for how it can end."""
-    reads = bad = moved = empty = missing = 0
-    why, last = "", b""
-    seen: set[bytes] = set()
-    while bad < plan.reads and moved < plan.renumber and empty < _EMPTY:
-        entry = history.find(wanted.key, again=reads + missing > 0)
-        if entry is None and missing == 0:
-            missing = 1  # its line may have been lost on the way
-            continue
-        if entry is None:
-            # A list without checksums may have shown what never was.
-            state: State = "summary" if history.checked else "gone"
-            return FetchedEvent(wanted, state, reads=reads, why="it is not listed any more")
-        reads += 1
-        try:
-            content = without_padding(session.ask(plan.command(entry.number)).content)
-        except NoDataAvailable:
-            empty += 1
-            continue
-        except (FrameError, InvalidCommand) as error:
-            session.disturbed = True
-            bad, why = bad + 1, error.what
-            continue
-        check = check_report(content)
-        doubts = "; ".join(check.doubtful[:3])
-        if session.disturbed and not doubts:
-            # A sum of bytes does not tell two changes that undo each other.
-            doubts = "the line is disturbed"
-        if check.damaged:
-            session.disturbed = True
-            bad, why, last = bad + 1, "; ".join(check.damaged[:3]), content
-        elif check.time != str(wanted.time):
-            moved, why = moved + 1, f"what came under its number is of {check.time}"
-        elif doubts and content not in seen:
-            bad += bool(seen)
-            seen.add(content)
-            last, why = content, doubts
-        else:
-            return FetchedEvent(entry, "whole", content, reads, doubts)
-    if empty >= _EMPTY:
-        return FetchedEvent(wanted, "summary", reads=reads, why="its report is not stored any more")
-    if moved >= plan.renumber:
-        return FetchedEvent(wanted, "moved", reads=reads, why=why)
-    return FetchedEvent(wanted, "damaged", last or None, reads, why)
+def _one(parts: list[FetchedEvent]) -> FetchedEvent:
+    """Return one event of what came by both ways: whole if nothing is damaged or in doubt."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    states = [one.state for one in parts]
+    for state in ("damaged", "moved", "whole", "summary", "gone"):
+        if state in states:
+            break
+    found = next((one for one in parts if one.state == state), first)
+    return replace(
+        found,
+        state=found.state,
+        files=() if found.state == "moved" else tuple(f for one in parts for f in one.files),
+        reads=sum(one.reads for one in parts),
+        why="; ".join(one.why for one in parts if one.why),
+    )
 
 
 def _patiently(session: RelaySession, command: Command, reads: int) -> bytes:

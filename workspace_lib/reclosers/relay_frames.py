@@ -76,6 +76,11 @@ class FrameReader:
         return self._open is not None
 
     @property
+    def begun(self) -> bytes:
+        """What there is of a frame that was begun and not closed."""
+        return bytes(self._open or b"")
+
+    @property
     def asks_password(self) -> bool:
         """Whether the last thing said asks for a password; its frame need not be closed."""
         tail = self._open if self._open is not None else self.outside

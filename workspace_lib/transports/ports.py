@@ -51,6 +51,13 @@ class Port(Protocol):
         """Send again although the other end said XOFF, where the system itself heeds that."""
         ...
 
+    def steer(self, *, flow: bool) -> None:
+        """Turn flow control as it was set off for a binary transfer, and on again.
+
+        ConfigError if the port has no 8 data bits.
+        """
+        ...
+
     def wake(self) -> None:
         """Wake whoever reads or writes in another thread."""
         ...
@@ -155,6 +162,9 @@ class _Tunnel:
     def resume(self) -> None:
         """Nothing below a socket knows of XOFF."""
 
+    def steer(self, *, flow: bool) -> None:
+        """Nothing below a socket has flow control."""
+
     def wake(self) -> None:
         with contextlib.suppress(OSError):  # the other end may be gone already
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -168,6 +178,8 @@ class _SerialPort:
 
     def __init__(self, url: str, settings: PortSettings, *, remote: bool) -> None:
         self._remote = remote
+        self._settings = settings
+        self._where = url
         self._wait_s = -1.0
         more: dict[str, Any] = {} if remote else {"exclusive": True}
         self._port = serial.serial_for_url(
@@ -217,6 +229,29 @@ class _SerialPort:
     def resume(self) -> None:
         if sys.platform == "win32" and not self._remote:
             self._port.set_output_flow_control(True)
+
+    def steer(self, *, flow: bool) -> None:
+        if not flow and self._settings.data_bits != 8:
+            raise ConfigError(
+                "Files need 8 data bits, and the port has 7.",
+                where=self._where,
+                fix="Set the relay's port and this one to 8 data bits, or fetch reports only.",
+            )
+        if not self._settings.xon_xoff:
+            return
+        if sys.platform != "win32" and not self._remote:
+            import termios
+
+            # Only what is meant: pyserial would set up the whole port anew, and lose bytes.
+            try:
+                attributes = termios.tcgetattr(self._port.fd)
+                attributes[0] &= ~(termios.IXON | termios.IXOFF)
+                attributes[0] |= termios.IXOFF if flow else 0
+                termios.tcsetattr(self._port.fd, termios.TCSANOW, attributes)
+            except termios.error as error:
+                raise OSError(*error.args) from error
+        else:
+            self._port.xonxoff = flow
 
     def wake(self) -> None:
         for name in ("cancel_read", "cancel_write"):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -198,6 +200,36 @@ class SerialLine:
     def resume(self) -> None:
         """Take an XOFF for lifted: its XON was lost, or the XOFF was noise."""
         self._held = False
+
+    @contextmanager
+    def binary(self) -> Iterator[None]:
+        """Take every byte as it is for a while, as transfers of files need: no flow control.
+
+        Raises
+        ------
+        ConfigError
+            If the port has 7 data bits.
+        LineDropped
+            If the line is gone.
+        """
+        self._steer(flow=False)
+        heeded, self._xon_xoff, self._held = self._xon_xoff, False, False
+        try:
+            yield
+        finally:
+            self._xon_xoff = heeded
+            try:
+                self._steer(flow=True)
+            except LineDropped as error:
+                log.info("%s: %s", self.where, error.what)  # whoever reads next is told
+
+    def _steer(self, *, flow: bool) -> None:
+        with self._use:
+            self._check()
+            try:
+                self._port.steer(flow=flow)
+            except OSError as error:
+                raise self._gone(error) from error
 
     def close(self) -> None:
         """Give the line back; whoever reads meanwhile gets LineDropped."""
