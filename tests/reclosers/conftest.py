@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from workspace_lib.reclosers.relay import Manners, RelaySession
 from workspace_lib.reclosers.simulator import RelaySimulator, RelaySpec
+from workspace_lib.settings import Settings
+from workspace_lib.store.engines import Store
+from workspace_lib.store.migrate import open_store
 from workspace_lib.transports.serial_line import Limits, PortSettings, SerialLine, open_line
 
 # A prompt outside of a frame, and the second of two, are waited for so long.
@@ -74,3 +80,23 @@ def brisk() -> Manners:
 def patient() -> Manners:
     """Manners towards a relay that answers."""
     return PATIENT
+
+
+@pytest.fixture(scope="session")
+def filling() -> ModuleType:
+    """What writes rows as captures and analyses leave them."""
+    spec = importlib.util.spec_from_file_location(
+        "recloser_filling", Path(__file__).parent / "filling.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def recloser_store(make_site: Callable[..., Settings]) -> Iterator[Store]:
+    """An empty store of a site with reclosers."""
+    with open_store(make_site({"wings": {"reclosers": {}}}), create=True) as store:
+        yield store
