@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -200,6 +201,14 @@ class EventRecord:
                 fix="Use the secondary values.",
             )
         return values * channel.ratio
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the event as a plot, which JupyterLab shows; None where it cannot be drawn."""
+        if find_spec("matplotlib") is None or not self.samples:
+            return None
+        from workspace_lib.reclosers.plots import event_figure, png_of
+
+        return png_of(event_figure(self))
 
 
 def _place(name: str, names: list[str]) -> int:
