@@ -245,7 +245,7 @@ def claim_run() -> Callable[..., Claim]:
     return claim_it
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_until() -> Callable[..., None]:
     """Wait for a condition, or fail when a generous deadline has passed."""
 

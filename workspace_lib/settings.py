@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
@@ -38,6 +38,9 @@ class Section(BaseModel):
     """A group of settings; unknown keys are errors, because a misspelt one would be ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class StoreSettings(Section):
@@ -285,9 +288,22 @@ class Settings(BaseSettings):
             )
         return self.sources[name]
 
-    def wing(self, name: str) -> dict[str, Any]:
-        """Return the raw settings of a wing, for the wing's own settings class to check."""
-        return self.wings.get(name, {})
+    def wing(self, name: str, kind: type[SectionT]) -> SectionT:
+        """Return the settings of a wing as the wing's own class has them.
+
+        Raises
+        ------
+        ConfigError
+            If one is wrong; every wrong one is named.
+        """
+        try:
+            return kind.model_validate(self.wings.get(name, {}))
+        except ValidationError as error:
+            raise ConfigError(
+                f"Settings of the {name} wing are wrong: {problems_of(error)}.",
+                where=f"{self.site_dir / SITE_FILE}: wings.{name}",
+                fix="See docs/settings.md.",
+            ) from error
 
 
 # pydantic-settings builds its sources in a class method; this hands it the site's file.

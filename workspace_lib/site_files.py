@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from workspace_lib.errors import ConfigError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def read_yaml(path: Path, what: str, fix: str | None = None) -> Any:
@@ -34,6 +36,30 @@ def read_yaml(path: Path, what: str, fix: str | None = None) -> Any:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(
             f"The {what} cannot be read ({reason}).", where=str(path), fix=fix
+        ) from error
+
+
+def read_list(path: Path, kind: type[ModelT], what: str, *, make: str, see: str) -> ModelT:
+    """Return a list of the site as ``kind`` has it.
+
+    Parameters
+    ----------
+    what : str
+        What the file is, as people call it: ``list of gauges``.
+    make, see : str
+        What to do where it cannot be read, and the page about it.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, not YAML, or an entry is wrong; every wrong one is named.
+    """
+    content = read_yaml(path, what, make)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(
+            f"The {what} is wrong: {problems_of(error)}.", where=str(path), fix=f"See {see}."
         ) from error
 
 

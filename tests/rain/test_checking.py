@@ -172,7 +172,7 @@ def test_days_without_a_calibration_in_force_are_found(site: Any) -> None:
     report = checked(site)
     assert report.sound
     assert report.sentences[1] == "Polytech: days with nominal depths: 2 (2024-01-09, 2024-01-10)."
-    rain = site.settings.wing("rain") | {"uncalibrated": "refuse"}
+    rain = site.settings.wings["rain"] | {"uncalibrated": "refuse"}
     site.settings = site.settings.model_copy(update={"wings": {"rain": rain}})
     site.calibrate()
     site.products()

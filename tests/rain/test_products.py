@@ -415,7 +415,7 @@ def test_a_real_yearly_file_of_old_goes_through_the_chain_and_comes_out_the_same
     gauges = yaml.safe_load((folder / "gauges.yml").read_text())
     gauges["gauges"].append({"id": "mse", "name": "Mse", "folder": "Mse", "mm_per_tip": 0.2})
     (folder / "gauges.yml").write_text(yaml.safe_dump(gauges))
-    wings = {"rain": served_site.settings.wing("rain") | {"history_folders": ["history"]}}
+    wings = {"rain": served_site.settings.wings["rain"] | {"history_folders": ["history"]}}
     served_site.settings = served_site.settings.model_copy(update={"wings": wings})
     old = (real_data / "rain/hsm/Mse_concatenated_2024_first30.csv").read_bytes()
     served_site.tree.put("/history/Mse_concatenated_2024.csv", old, 1.0)

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -184,13 +183,6 @@ class Floor:
         return run_id
 
 
-def _wait_until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + 90.0
-    while not condition():
-        assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.05)
-
-
 def _make_site(root: Path, **site: Any) -> Settings:
     folder = root / "parameters" / "testsite"
     (folder / "jobs").mkdir(parents=True)
@@ -201,7 +193,7 @@ def _make_site(root: Path, **site: Any) -> Settings:
 
 @pytest.fixture(scope="module", params=["local", "warm", "dask"])
 def floor(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, wait_until: WaitUntil
 ) -> Iterator[Floor]:
     """Each executor in turn; the one of dask has a store on PostgreSQL and two workers."""
     root = tmp_path_factory.mktemp("root")
@@ -211,7 +203,7 @@ def floor(
             store = stack.enter_context(open_store(settings, create=True))
             local = LocalExecutor(settings, keep_warm=request.param == "warm")
             if request.param == "warm":
-                _wait_until(lambda: local.warm_parent, "runs can be forked")
+                wait_until(lambda: local.warm_parent, "runs can be forked")
             yield Floor(settings, store, local)
             local.close()
             LocalExecutor(settings).stop()
@@ -227,7 +219,7 @@ def floor(
         cluster = Cluster(tmp_path_factory.mktemp("dask"), environment)
         stack.callback(cluster.stop)
         # The workers are started before there is a site, and take it as it is when they are asked.
-        cluster.start(_wait_until)
+        cluster.start(wait_until)
         runs = {"executor": "dask", "dask_address": cluster.address, "dask_other_code": "warn"}
         settings = _make_site(
             root, **{**SITE, "store": {"url": url}, "runs": {**SITE["runs"], **runs}}
@@ -236,7 +228,7 @@ def floor(
         store = stack.enter_context(open_store(settings))
         executor = open_executor(settings)
         assert isinstance(executor, DaskExecutor)
-        _wait_until(lambda: _places(executor) == 4, "both workers are there")
+        wait_until(lambda: _places(executor) == 4, "both workers are there")
         found = Floor(settings, store, executor, cluster)
         yield found
         found.executor.close()
@@ -253,7 +245,7 @@ def only_dask(test: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def ended(floor: Floor) -> dict[str, Run]:
+def ended(floor: Floor, wait_until: WaitUntil) -> dict[str, Run]:
     """Four runs at once, each of which ends in its own way."""
     floor.notebook("good", "import workspace_lib\nworkspace_lib.current_run().count(rows=3)")
     floor.notebook("bad", "raise ValueError('no such gauge')")
@@ -263,8 +255,8 @@ def ended(floor: Floor) -> dict[str, Run]:
     claims.append(floor.claim("slow", timeout_s=3.0))
     for claim in claims:
         floor.executor.submit(claim)
-    _wait_until(lambda: all(floor.end_of(claim) for claim in claims), "all four have ended")
-    _wait_until(lambda: not floor.runners(), "their runners are gone")
+    wait_until(lambda: all(floor.end_of(claim) for claim in claims), "all four have ended")
+    wait_until(lambda: not floor.runners(), "their runners are gone")
     found = {claim.job: ledger.get_run(floor.store, claim.run_id) for claim in claims}
     return {job: run for job, run in found.items() if run is not None}
 
@@ -304,96 +296,106 @@ def test_a_run_tells_on_which_machine_and_for_which_worker_it_ran(
         assert attempt.provenance["start"] == ("warm" if forked else "cold")
 
 
-def test_cancelling_in_the_ledger_ends_the_notebook_itself(floor: Floor) -> None:
+def test_cancelling_in_the_ledger_ends_the_notebook_itself(
+    floor: Floor, wait_until: WaitUntil
+) -> None:
     floor.notebook("endless", WAITS)
     claim = floor.claim("endless")
     floor.executor.submit(claim)
-    _wait_until(lambda: floor.pids("endless"), "the notebook runs")
+    wait_until(lambda: floor.pids("endless"), "the notebook runs")
     (pid,) = floor.pids("endless")
     ledger.request_cancel(floor.store, claim.run_id, "anna", SYSTEM_CLOCK.now())
     floor.executor.cancel(claim.run_id, claim.attempt)
-    _wait_until(lambda: floor.end_of(claim), "the run ends")
+    wait_until(lambda: floor.end_of(claim), "the run ends")
     run = floor.end_of(claim)
     assert run is not None
     assert (run.state, run.cause) == ("cancelled", "cancelled")
     assert not psutil.pid_exists(pid)
 
 
-def test_a_device_is_held_by_one_run_at_a_time_wherever_they_run(floor: Floor) -> None:
+def test_a_device_is_held_by_one_run_at_a_time_wherever_they_run(
+    floor: Floor, wait_until: WaitUntil
+) -> None:
     for job in ("first", "second", "third"):
         floor.notebook(job, HOLDS)
     first = floor.due("first", devices=("line:one",))
     scheduler = Scheduler(floor.settings, floor.store, floor.executor)
     assert [claim.run_id for claim in scheduler.step().started] == [first]
-    _wait_until(floor.file("first.log").exists, "the first holds it")
+    wait_until(floor.file("first.log").exists, "the first holds it")
     second = floor.due("second", devices=("line:one",))
     third = floor.due("third")
     assert [claim.run_id for claim in scheduler.step().started] == [third], "second must wait"
-    _wait_until(lambda: floor.run(third).ended, "the one that did not ask for it ends")
+    wait_until(lambda: floor.run(third).ended, "the one that did not ask for it ends")
     assert floor.run(third).cause == "device_busy"
     assert floor.run(second).state == "due"
     floor.file("first.go").touch()
     floor.file("second.go").touch()
-    _wait_until(lambda: scheduler.step() and floor.run(second).ended, "the second has had it")
+    wait_until(lambda: scheduler.step() and floor.run(second).ended, "the second has had it")
     assert floor.run(second).state == "succeeded"
     assert float(floor.file("second.log").read_text()) >= float(floor.file("first.end").read_text())
     with read(floor.store.control) as connection:
         assert leases.holders(connection, "line:one", SYSTEM_CLOCK.now()) == []
 
 
-def test_a_scheduler_that_is_restarted_neither_ends_nor_doubles_a_run(floor: Floor) -> None:
+def test_a_scheduler_that_is_restarted_neither_ends_nor_doubles_a_run(
+    floor: Floor, wait_until: WaitUntil
+) -> None:
     floor.notebook("stays", WAITS)
     run_id = floor.due("stays")
     # As a tick by cron does it: gone as soon as the run is handed over.
     scheduler = Scheduler(floor.settings, floor.store, floor.executor)
-    _wait_until(lambda: scheduler.step().started, "a place is free")
+    wait_until(lambda: scheduler.step().started, "a place is free")
     floor.executor.close()
-    _wait_until(lambda: floor.pids("stays"), "the notebook runs")
+    wait_until(lambda: floor.pids("stays"), "the notebook runs")
 
     floor.executor = open_executor(floor.settings)
     scheduler = Scheduler(floor.settings, floor.store, floor.executor)
     assert scheduler.step().started == []
     assert (run_id, 1) in floor.executor.running()
     floor.file("stays.go").touch()
-    _wait_until(lambda: scheduler.step() and floor.run(run_id).ended, "it ends")
+    wait_until(lambda: scheduler.step() and floor.run(run_id).ended, "it ends")
     run = floor.run(run_id)
     assert (run.state, run.attempt) == ("succeeded", 1)
     assert len(floor.pids("stays")) == 1
 
 
-def test_a_runner_that_is_told_twice_of_its_run_runs_it_once(floor: Floor) -> None:
+def test_a_runner_that_is_told_twice_of_its_run_runs_it_once(
+    floor: Floor, wait_until: WaitUntil
+) -> None:
     floor.notebook("twice", WAITS)
     claim = floor.claim("twice")
     floor.executor.submit(claim)
-    _wait_until(lambda: floor.pids("twice"), "the notebook runs")
+    wait_until(lambda: floor.pids("twice"), "the notebook runs")
     again = open_executor(floor.settings)
     again.submit(claim)
     floor.file("twice.go").touch()
-    _wait_until(lambda: floor.end_of(claim), "it ends")
-    _wait_until(lambda: not floor.runners(), "both runners are gone")
+    wait_until(lambda: floor.end_of(claim), "it ends")
+    wait_until(lambda: not floor.runners(), "both runners are gone")
     again.close()
     assert floor.run(claim.run_id).state == "succeeded"
     assert len(floor.pids("twice")) == 1
 
 
-def test_a_run_whose_machine_is_gone_is_lost_and_not_run_again(floor: Floor) -> None:
+def test_a_run_whose_machine_is_gone_is_lost_and_not_run_again(
+    floor: Floor, wait_until: WaitUntil
+) -> None:
     floor.notebook("gone", WAITS)
     claim = floor.claim("gone", lease_s=3.0)
     floor.executor.submit(claim)
-    _wait_until(lambda: floor.pids("gone"), "the notebook runs")
+    wait_until(lambda: floor.pids("gone"), "the notebook runs")
     (attempt,) = floor.run(claim.run_id).attempts
     assert attempt.pid is not None
     if floor.cluster is not None:
         worker = attempt.provenance["host"]["worker"] if attempt.provenance else ""
         floor.cluster.kill(worker)
     os.kill(attempt.pid, signal.SIGKILL)
-    _wait_until(lambda: ledger.reap(floor.store, SYSTEM_CLOCK.now()), "its lease runs out")
+    wait_until(lambda: ledger.reap(floor.store, SYSTEM_CLOCK.now()), "its lease runs out")
     run = floor.run(claim.run_id)
     assert (run.state, run.cause, run.attempt) == ("lost", "runner_lost", 1)
     if floor.cluster is not None:
         floor.cluster.start_worker(worker)
-        _wait_until(lambda: _places(floor.executor) == 4, "the worker is back")
-    _wait_until(lambda: not floor.runners(), "nothing of it is left")
+        wait_until(lambda: _places(floor.executor) == 4, "the worker is back")
+    wait_until(lambda: not floor.runners(), "nothing of it is left")
     assert len(floor.pids("gone")) == 1
 
 

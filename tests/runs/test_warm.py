@@ -75,6 +75,11 @@ class Floor:
     warm: LocalExecutor
     cold: LocalExecutor
 
+    def has_another(self, parent: int) -> bool:
+        """Whether a parent other than this one has loaded."""
+        self.warm.reap()
+        return self.warm.warm_parent not in (None, parent)
+
 
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Floor]:
@@ -277,11 +282,7 @@ def test_after_the_parent_was_killed_the_next_run_is_cold_and_the_parent_comes_b
     run = run_it("1")
     assert (run.state, start_of(run)) == ("succeeded", "cold")
 
-    def is_back() -> bool:
-        floor.warm.reap()
-        return floor.warm.warm_parent not in (None, parent)
-
-    wait_until(is_back, "another parent has loaded")
+    wait_until(lambda: floor.has_another(parent), "another parent has loaded")
     assert start_of(run_it("1")) == "warm"
 
 
@@ -309,11 +310,7 @@ def test_a_parent_of_another_lock_is_replaced_and_nothing_is_forked_off_it_meanw
     (floor.settings.root / "requirements.lock").write_text("numpy==0\n")
     assert start_of(run_it("1")) == "cold"
 
-    def is_another() -> bool:
-        floor.warm.reap()
-        return floor.warm.warm_parent not in (None, parent)
-
-    wait_until(is_another, "a parent of the new lock has loaded")
+    wait_until(lambda: floor.has_another(parent), "a parent of the new lock has loaded")
     assert start_of(run_it("1")) == "warm"
 
 

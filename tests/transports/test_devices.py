@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -40,13 +39,6 @@ class Line:
 def holders(store: Store, now: datetime) -> list[leases.Lease]:
     with read(store.control) as connection:
         return leases.holders(connection, LINE, now)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within a minute"
-        time.sleep(0.02)
 
 
 def test_the_device_is_closed_and_given_back_in_the_end(any_store: Store) -> None:
@@ -107,12 +99,17 @@ def test_the_callers_own_error_comes_out_and_the_device_is_closed(store: Store) 
     assert holders(store, datetime.now(UTC)) == []
 
 
-def test_the_lease_is_renewed_while_the_device_is_open(store: Store) -> None:
+def test_the_lease_is_renewed_while_the_device_is_open(
+    store: Store, wait_until: Callable[..., None]
+) -> None:
     clock = FakeClock(START)
     with open_exclusive(store, LINE, Holder("r1", 0.4), Line, clock=clock) as line:
         for _ in range(5):
             clock.advance(0.2)
-            wait_until(lambda: holders(store, clock.now())[0].expires > clock.now() + 0.3 * SECOND)
+            wait_until(
+                lambda: holders(store, clock.now())[0].expires > clock.now() + 0.3 * SECOND,
+                "the lease is renewed",
+            )
         assert not line.closed.is_set()
 
 
@@ -175,13 +172,18 @@ def test_an_error_of_a_device_closed_under_the_caller_names_the_lost_lease(store
     assert isinstance(told.value.__cause__, OSError)
 
 
-def test_a_lease_lost_while_opening_closes_the_device(store: Store) -> None:
+def test_a_lease_lost_while_opening_closes_the_device(
+    store: Store, wait_until: Callable[..., None]
+) -> None:
     clock = FakeClock(START)
     line = Line()
 
     def slow() -> Line:
         leases.release(store.control, "r1")
-        wait_until(lambda: not any(t.name == f"{LINE}:renew" for t in threading.enumerate()))
+        wait_until(
+            lambda: not any(t.name == f"{LINE}:renew" for t in threading.enumerate()),
+            "nobody renews any more",
+        )
         return line
 
     with (

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,13 +81,6 @@ def sockets_of(kernel: psutil.Process) -> list[Path]:
     """Return the local sockets with a name that a kernel listens on."""
     found = kernel.net_connections(kind="unix")
     return [Path(one.laddr) for one in found if isinstance(one.laddr, str) and one.laddr[:1] == "/"]
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +165,7 @@ def test_pages_may_fetch_nothing_from_elsewhere(client: httpx.Client) -> None:
 
 
 def test_a_dashboard_is_whole_and_gives_its_kernel_back(
-    client: httpx.Client, server: Server
+    client: httpx.Client, server: Server, wait_until: Callable[..., None]
 ) -> None:
     page = client.get("/rain")
     assert page.status_code == 200
@@ -184,7 +176,9 @@ def test_a_dashboard_is_whole_and_gives_its_kernel_back(
     wait_until(lambda: not kernels(server), "the kernel goes on")
 
 
-def test_a_reader_who_leaves_takes_the_kernel_along(client: httpx.Client, server: Server) -> None:
+def test_a_reader_who_leaves_takes_the_kernel_along(
+    client: httpx.Client, server: Server, wait_until: Callable[..., None]
+) -> None:
     with client.stream("GET", "/voila/render/slow.ipynb") as answer:
         chunks = answer.iter_text()
         seen = ""
@@ -193,7 +187,9 @@ def test_a_reader_who_leaves_takes_the_kernel_along(client: httpx.Client, server
     wait_until(lambda: not kernels(server), "the kernel goes on")
 
 
-def test_kernels_talk_over_local_sockets(client: httpx.Client, server: Server) -> None:
+def test_kernels_talk_over_local_sockets(
+    client: httpx.Client, server: Server, wait_until: Callable[..., None]
+) -> None:
     with ThreadPoolExecutor(1) as pool:
         page = pool.submit(client.get, "/voila/render/slow.ipynb")
         wait_until(lambda: kernels(server), "no kernel")
@@ -223,7 +219,9 @@ def test_a_dashboard_cannot_write_into_the_store(client: httpx.Client, filled: A
     assert "ws-bad" not in client.get("/runs").text.split("runs-slots")[0].split("<main")[1][:200]
 
 
-def test_more_viewers_than_places_see_a_busy_page(client: httpx.Client, server: Server) -> None:
+def test_more_viewers_than_places_see_a_busy_page(
+    client: httpx.Client, server: Server, wait_until: Callable[..., None]
+) -> None:
     with ThreadPoolExecutor(4) as pool:
         pages = list(pool.map(lambda _: client.get("/voila/render/slow.ipynb"), range(4)))
     codes = sorted(page.status_code for page in pages)
@@ -276,7 +274,7 @@ def test_a_taken_port_gives_way_to_the_next(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ending_it_leaves_no_kernel_and_no_folder(
-    filling: ModuleType, filled: Any, tmp_path: Path
+    filling: ModuleType, filled: Any, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     book = filled.settings.notebooks_dir / "dashboards" / "endless.ipynb"
     book.write_text(notebook("import time; time.sleep(600)"))

@@ -21,7 +21,6 @@ from pydantic import (
     AwareDatetime,
     BeforeValidator,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -30,7 +29,7 @@ from workspace_lib.errors import ConfigError, ParameterError
 from workspace_lib.rain.analysis import WINDOWS_S
 from workspace_lib.rain.calibration import Unit
 from workspace_lib.settings import Section, Settings
-from workspace_lib.site_files import problems_of, read_yaml, split_names
+from workspace_lib.site_files import read_list, split_names
 
 #: Loggers cut their label to this many characters in the names of files.
 LABEL_LENGTH = 8
@@ -288,14 +287,7 @@ def load_rain(settings: Settings) -> RainSettings:
     ConfigError
         If one is wrong; every wrong one is named.
     """
-    try:
-        return RainSettings.model_validate(settings.wing("rain"))
-    except ValidationError as error:
-        raise ConfigError(
-            f"Settings of the rain wing are wrong: {problems_of(error)}.",
-            where=f"{settings.site_dir / 'site.yml'}: wings.rain",
-            fix="See docs/settings.md.",
-        ) from error
+    return settings.wing("rain", RainSettings)
 
 
 def load_network(settings: Settings) -> Network:
@@ -309,17 +301,14 @@ def load_network(settings: Settings) -> Network:
     """
     rain = load_rain(settings)
     path = settings.site_dir / rain.gauges
-    content = read_yaml(
-        path, "list of gauges", "Make it, with one entry per gauge: id, name, folder."
+    found = read_list(
+        path,
+        _GaugeFile,
+        "list of gauges",
+        make="Make it, with one entry per gauge: id, name, folder.",
+        see="docs/rain.md",
     )
-    try:
-        network = Network(_GaugeFile.model_validate(content).gauges, rain.shared_folders)
-    except ValidationError as error:
-        raise ConfigError(
-            f"The list of gauges is wrong: {problems_of(error)}.",
-            where=str(path),
-            fix="See docs/rain.md.",
-        ) from error
+    network = Network(found.gauges, rain.shared_folders)
     copied = [gauge.id for gauge in network.gauges if gauge.delivery == "copied"]
     if copied and rain.copy_from is None:
         raise ConfigError(

@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workspace_lib.errors import ConfigError, ParameterError
 from workspace_lib.reclosers.relay_commands import job_command
 from workspace_lib.settings import Section, Settings
-from workspace_lib.site_files import problems_of, read_yaml, split_names, zone_name
+from workspace_lib.site_files import read_list, split_names, zone_name
 from workspace_lib.transports.ports import PortSettings, device_id
 
 #: Folder of the archive under the site's outputs, where the settings name no other.
@@ -287,14 +287,7 @@ def load_reclosers(settings: Settings) -> RecloserSettings:
     ConfigError
         If one is wrong; every wrong one is named.
     """
-    try:
-        return RecloserSettings.model_validate(settings.wing("reclosers"))
-    except ValidationError as error:
-        raise ConfigError(
-            f"Settings of the reclosers wing are wrong: {problems_of(error)}.",
-            where=f"{settings.site_dir / 'site.yml'}: wings.reclosers",
-            fix="See docs/settings.md.",
-        ) from error
+    return settings.wing("reclosers", RecloserSettings)
 
 
 def load_fleet(settings: Settings) -> Fleet:
@@ -305,18 +298,13 @@ def load_fleet(settings: Settings) -> Fleet:
     ConfigError
         If the list is missing, not YAML, or an entry is wrong; every wrong one is named.
     """
-    path = settings.site_dir / load_reclosers(settings).fleet
-    content = read_yaml(
-        path, "list of reclosers", "Make it, with one entry per recloser: id, ced, url."
+    found = read_list(
+        settings.site_dir / load_reclosers(settings).fleet,
+        _FleetFile,
+        "list of reclosers",
+        make="Make it, with one entry per recloser: id, ced, url.",
+        see="docs/reclosers.md",
     )
-    try:
-        found = _FleetFile.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(
-            f"The list of reclosers is wrong: {problems_of(error)}.",
-            where=str(path),
-            fix="See docs/reclosers.md.",
-        ) from error
     return Fleet(found.reclosers, found.gateways)
 
 

@@ -13,8 +13,9 @@ from datetime import date, timedelta
 
 from workspace_lib.errors import ParameterError
 from workspace_lib.views.blocks import empty
-from workspace_lib.views.html import Html, join, tag
+from workspace_lib.views.html import Html, tag
 from workspace_lib.views.icons import icon
+from workspace_lib.views.ranges import choice, field
 from workspace_lib.views.tables import csv_button
 from workspace_lib.views.texts import MISSING, Texts
 
@@ -179,39 +180,19 @@ def _fields(texts: Texts, least: date, first: date, last: date) -> Html:
         ("between.all", least, last),
     )
     buttons = [
-        tag(
-            "button",
+        choice(
             texts(key),
-            type="button",
+            pressed=(begin, end) == (first, last),
             data_days=f"{begin.isoformat()}/{end.isoformat()}",
-            aria_pressed="true" if (begin, end) == (first, last) else "false",
         )
         for key, begin, end in wanted
         if begin >= least
     ]
+    ends = (least.isoformat(), last.isoformat())
     fields = [
-        tag(
-            "label",
-            texts(key),
-            tag(
-                "input",
-                type="date",
-                value=value.isoformat(),
-                min=least.isoformat(),
-                max=last.isoformat(),
-            ),
-        )
+        field(texts(key), "date", value.isoformat(), ends)
         for key, value in (("between.from", first), ("between.to", last))
     ]
-    return join(
-        [
-            tag(
-                "div",
-                buttons,
-                fields,
-                class_="ws-days",
-                role="group",
-                aria_label=texts("between.label"),
-            )
-        ]
+    return tag(
+        "div", buttons, fields, class_="ws-days", role="group", aria_label=texts("between.label")
     )

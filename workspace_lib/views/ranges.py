@@ -44,32 +44,31 @@ def range_picker(texts: Texts, t_from: datetime, t_to: datetime) -> Html:
     choices = list(spans(texts, t_from, t_to))
     whole = choices[-1]
     buttons = [
-        tag(
-            "button",
+        choice(
             texts(span.key),
-            type="button",
+            pressed=span is whole,
             data_range=f"{_wall(span.t_from)}/{_wall(span.t_to)}",
-            aria_pressed="true" if span is whole else "false",
         )
         for span in choices
     ]
+    ends = (_field(whole.t_from), _field(whole.t_to))
     fields = [
-        tag(
-            "label",
-            texts(key),
-            tag(
-                "input",
-                type="datetime-local",
-                value=_field(value),
-                min=_field(whole.t_from),
-                max=_field(whole.t_to),
-            ),
-        )
-        for key, value in (("range.from", whole.t_from), ("range.to", whole.t_to))
+        field(texts(key), "datetime-local", value, ends)
+        for key, value in zip(("range.from", "range.to"), ends, strict=True)
     ]
     return tag(
         "div", buttons, fields, class_="ws-range", role="group", aria_label=texts("range.label")
     )
+
+
+def choice(label: str, *, pressed: bool, **data: str) -> Html:
+    """Return a button that stays pressed while its choice holds."""
+    return tag("button", label, type="button", **data, aria_pressed="true" if pressed else "false")
+
+
+def field(label: str, kind: str, value: str, ends: tuple[str, str]) -> Html:
+    """Return a field of a date or time with its label, from the first to the last of ``ends``."""
+    return tag("label", label, tag("input", type=kind, value=value, min=ends[0], max=ends[1]))
 
 
 def _wall(moment: datetime) -> str:
