@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from workspace_lib.errors import DataQualityError
-from workspace_lib.reclosers.analysis_relay import Source, Told, compare, told
+from workspace_lib.reclosers.analysis_relay import Source, Told, compare, told, told_type
 from workspace_lib.reclosers.analysis_values import (
     EventAnalysis,
     Kind,
@@ -26,6 +26,7 @@ from workspace_lib.reclosers.analysis_values import (
 from workspace_lib.reclosers.channels import CURRENTS, VOLTAGES, Note, ThreePhase, three_phase
 from workspace_lib.reclosers.faults import Line, Phasors, Three, fault_type, line_of, locate
 from workspace_lib.reclosers.frequency import rotation
+from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.phasors import (
     Complexes,
     cosine,
@@ -46,6 +47,8 @@ from workspace_lib.reclosers.timing import (
 
 #: Elements whose bits say that the relay measures a fault: overcurrent, and the faulted phases.
 _PICKUP = re.compile(r"(5[01]|67)[PGNQABC]\d{0,2}[PT]?|FS[ABC]")
+#: What relays write among the targets of an event that locked out.
+_LOCKOUT_TARGETS: Final = frozenset({"LO", "79LO", "LOCKOUT"})
 #: Without a trip or such a bit it is a fault where currents change by this share of load [1].
 FAULT_SHARE: Final = 1.0
 #: Phasors count as steady that change by less than this in half a cycle, or twice the least [1].
@@ -116,6 +119,32 @@ def analyse_event(
         note = Note("no_analysis", str(error))
         return EventAnalysis("trigger", trigger, said.event, shot=said.shot, notes=(note,))
     return _analyse(measured, line or line_of(record.settings), said, trigger)
+
+
+def analyse_entry(entry: HistoryEntry) -> EventAnalysis:
+    """Return what is known of an event whose report is not stored any more: its line of the list.
+
+    All of it is the relay's own word, and a note says so; nothing stands beside it.
+    """
+    said = told([entry])
+    kind = told_type(entry.event)
+    words = entry.event.upper().split()
+    tripped = "T" in words[1:] or any(word.startswith("TRIP") for word in words)
+    locked = any(word in _LOCKOUT_TARGETS for word in entry.targets.upper().split())
+    return EventAnalysis(
+        kind="fault" if kind else "trip" if tripped else "trigger",
+        trigger=str(entry.time),
+        event=entry.event,
+        fault_type=kind,
+        phases="" if kind is None else kind.replace("G", ""),
+        grounded=None if kind is None else kind.endswith("G"),
+        magnitude_a=said.current_a,
+        frequency_hz=said.frequency_hz,
+        tripped=tripped,
+        shot=said.shot,
+        locked_out=True if locked else None,
+        notes=(Note("relay_only", "Its report is not stored any more; this is the relay's word."),),
+    )
 
 
 def _analyse(measured: ThreePhase, line: Line | None, said: Told, trigger: str) -> EventAnalysis:

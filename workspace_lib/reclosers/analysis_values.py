@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from workspace_lib.reclosers.channels import Note
+from workspace_lib.reclosers.record import DeviceTime, device_time
 
 #: Raised with each change of what is computed: what older versions made is made anew.
 ANALYSIS_VERSION: Final = 1
@@ -149,6 +151,15 @@ class EventAnalysis:
     comparisons: tuple[Comparison, ...] = ()
     notes: tuple[Note, ...] = ()
     version: int = ANALYSIS_VERSION
+
+    @property
+    def time(self) -> DeviceTime | None:
+        """Time of the trigger by the relay's clock."""
+        if not self.trigger:
+            return None
+        whole, _, fraction = self.trigger.partition(".")
+        ns = int(fraction.ljust(9, "0")) if fraction else 0
+        return device_time(datetime.fromisoformat(whole), ns, len(fraction))
 
     @property
     def distance(self) -> float | None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import median
 from typing import Final, Literal
 
 from workspace_lib.errors import ParameterError
+from workspace_lib.reclosers.analysis_values import EventAnalysis
 from workspace_lib.reclosers.record import NS, DeviceTime
 
 Outcome = Literal["momentary", "permanent", "unknown"]
@@ -60,6 +62,67 @@ class Incident:
         return (self.operations[-1].time.ns - self.start.ns) / NS
 
 
+@dataclass(frozen=True)
+class IncidentFault:
+    """The fault of an incident, from the analyses of its events; what none tells is None.
+
+    ``fault_type`` is the most frequent one, the later of those that are as frequent, and ``phases``
+    are its; ``magnitude_a`` the largest [A primary]. ``distance`` is the median over events of that
+    type, from ``distance_low`` to ``distance_high`` over all of these.
+    """
+
+    fault_type: str | None = None
+    phases: str = ""
+    magnitude_a: float | None = None
+    distance: float | None = None
+    distance_low: float | None = None
+    distance_high: float | None = None
+
+
+def operation_of(recloser: str, analysis: EventAnalysis) -> Operation | None:
+    """Return the operation that an analysed event was, or None where nothing tripped.
+
+    Where the record has no bit of a trip, the relay's word for the event tells (``AG T``,
+    ``TRIP``). An event without a time is none.
+    """
+    when = analysis.time
+    words = analysis.event.upper().split()
+    by_word = "T" in words[1:] or any(word.startswith("TRIP") for word in words)
+    tripped = by_word if analysis.tripped is None else analysis.tripped
+    if when is None or not tripped:
+        return None
+    return Operation(recloser, when, analysis.event, analysis.shot, analysis.locked_out)
+
+
+def fault_of(analyses: Iterable[EventAnalysis]) -> IncidentFault:
+    """Return the fault of an incident from the analyses of its events, in the order of time."""
+    known = list(analyses)
+    types = [one.fault_type for one in known if one.fault_type]
+    most = max((types.count(one) for one in types), default=0)
+    kind = next((one for one in reversed(types) if types.count(one) == most), None)
+    places = [one.located for one in known if one.located and one.fault_type == kind]
+    sizes = [one.magnitude_a for one in known if one.kind == "fault" and one.magnitude_a]
+    return IncidentFault(
+        kind,
+        "" if kind is None else kind.replace("G", ""),
+        max(sizes, default=None),
+        median(one.best for one in places) if places else None,
+        min((one.low for one in places), default=None),
+        max((one.high for one in places), default=None),
+    )
+
+
+def last_shot_of(settings: Mapping[str, str]) -> int | None:
+    """Return after which shot the recloser stays open: the number of open intervals that are set.
+
+    None where the settings do not say it.
+    """
+    if not any(key in settings for key in _INTERVALS):
+        return None
+    opened = [_cycles(settings.get(key, "")) > 0 for key in _INTERVALS]
+    return next((number for number, one in enumerate(opened) if not one), len(opened))
+
+
 def gap_s(settings: Mapping[str, str], frequency_hz: float = 60.0) -> float:
     """Return the longest time between two operations of one incident [s].
 
@@ -100,7 +163,8 @@ def incidents(
     gap_s : float
         Longest time from one operation to the next of the same incident [s].
     last_shot : int, optional
-        The shot after which the recloser does not reclose: that operation locks it out.
+        The shot after which the recloser does not reclose: that operation locks it out, and one
+        before it that nothing follows reclosed.
 
     Raises
     ------
@@ -136,6 +200,6 @@ def _incident(recloser: str, operations: Sequence[Operation], last_shot: int | N
     outcome: Outcome = "unknown"
     if last.locked_out or final:
         outcome = "permanent"
-    elif last.locked_out is False:
+    elif last.locked_out is False or (last_shot is not None and last.shot is not None):
         outcome = "momentary"
     return Incident(recloser, tuple(operations), outcome)
