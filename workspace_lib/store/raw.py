@@ -376,7 +376,7 @@ def _write(part: Path, content: bytes | Path) -> None:
 def _place(part: Path, target: Path, digest: str) -> str:
     """Give a written file its name without ever replacing another; returns the name."""
     for candidate in (target, target.with_name(f"{target.name}~{digest[:DIGITS]}")):
-        if _move_new(part, candidate):
+        if move_new(part, candidate):
             return candidate.name
         if sha256_file(candidate) == digest:
             part.unlink()
@@ -388,7 +388,7 @@ def _place(part: Path, target: Path, digest: str) -> str:
     )
 
 
-def _move_new(part: Path, target: Path) -> bool:
+def move_new(part: Path, target: Path) -> bool:
     """Rename ``part`` to ``target`` unless that exists; returns whether it was done."""
     try:
         if os.name == "nt":
