@@ -35,6 +35,7 @@ class Series:
 
     ``times`` are microseconds UTC [µs], ascending; a value that is NaN is missing and stays a gap.
     For bars ``times`` are the beginnings of their intervals and ``width_s`` their length [s].
+    ``stroke`` is how thick a line is [px].
     """
 
     name: str
@@ -43,6 +44,7 @@ class Series:
     kind: Kind = "line"
     colour: int = 1
     width_s: float = 0.0
+    stroke: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,20 @@ class Spans:
 
 
 @dataclass(frozen=True)
+class Event:
+    """Something that happened at an instant [µs]: a line through all rows, its name above them."""
+
+    name: str
+    at: int
+    strong: bool = False
+
+
+@dataclass(frozen=True)
 class Row:
     """A part of the chart with its own vertical axis; all rows share the time axis.
 
-    ``height`` is in pixels of the drawing [px]; ``inverted`` hangs its bars from the top.
+    ``height`` is in pixels of the drawing [px]; ``inverted`` hangs its bars from the top. Time
+    outside of spans is missing, unless ``hatched`` is False: then they are states that were off.
     """
 
     title: str
@@ -69,17 +81,23 @@ class Row:
     inverted: bool = False
     digits: int = 1
     labels: bool = False
+    hatched: bool = True
 
 
 @dataclass(frozen=True)
 class TimeChart:
-    """A chart over time: what the reader sees from ``t_from`` to ``t_to``, in rows."""
+    """A chart over time: what the reader sees from ``t_from`` to ``t_to``, in rows.
+
+    ``zero`` makes it a chart of a short event: times are milliseconds after that instant.
+    """
 
     name: str
     label: str
     t_from: datetime
     t_to: datetime
     rows: Sequence[Row]
+    zero: datetime | None = None
+    events: Sequence[Event] = ()
     ranges: Sequence[tuple[float, float]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +131,7 @@ class TimeChart:
     def _legend(self) -> Html | None:
         """Return the names of lines for a phone, where there is no room beside them."""
         labelled = [series for row in self.rows if row.labels for series in row.series]
-        if not labelled or any(row.spans for row in self.rows):
+        if not labelled or any(row.spans and row.hatched for row in self.rows):
             return None  # spans have names and the same colours
         names = legend((f"ws-s{series.colour}", series.name) for series in labelled)
         return tag("div", names, class_="ws-only-narrow")
@@ -177,6 +195,24 @@ def tick_digits(ticks: Sequence[float]) -> int:
     """Return the decimals that tell the ticks apart."""
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
     return next((d for d in range(6) if abs(round(step, d) - step) < 1e-9), 6)
+
+
+def ticks_of(chart: TimeChart, texts: Texts, most: int) -> list[tuple[datetime, str, bool]]:
+    """Return at most ``most`` times of a chart with their label; True marks what is set strong."""
+    if chart.zero is None:
+        return time_ticks(chart.t_from, chart.t_to, texts, most)
+    first, last = (milliseconds(chart, to_us(one)) for one in (chart.t_from, chart.t_to))
+    found = [one for one in nice_ticks(first, last, most) if first <= one <= last]
+    digits = tick_digits(found)
+    return [
+        (chart.zero + timedelta(milliseconds=one), f"{texts.number(one, digits)}\u00a0ms", one == 0)
+        for one in found
+    ]
+
+
+def milliseconds(chart: TimeChart, t_us: int) -> float:
+    """Return an instant [µs] as milliseconds after the chart's zero [ms]."""
+    return (int(t_us) - to_us(chart.zero or chart.t_from)) / 1000
 
 
 def time_ticks(

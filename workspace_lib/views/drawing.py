@@ -17,12 +17,14 @@ from workspace_lib.views.charts import (
     midnights,
     nice_ticks,
     tick_digits,
-    time_ticks,
+    ticks_of,
 )
 from workspace_lib.views.html import Html, tag
 from workspace_lib.views.texts import Texts
 
 FIRST_HEAD_PX = 28.0
+#: Further room above the first row for the names of events, and the width of their letters.
+EVENTS_PX, LETTER_PX = 22.0, 6.3
 HEAD_PX = 38.0
 FOOT_PX = 30.0
 LINE_PX = 15.0
@@ -45,6 +47,7 @@ def draw(chart: TimeChart, texts: Texts, width: int, style: str) -> Html:
         top += head
         parts.append(_row(area, texts, row, low, high, top, pattern))
         top += row.height
+    parts.append(_events(area))
     parts.append(_time_axis(area, texts, top))
     return Html(
         f'<svg class="ws-draw {style}" viewBox="0 0 {width} {area.height:g}" role="img" '
@@ -59,7 +62,8 @@ def chart_height(chart: TimeChart) -> float:
 
 def head_heights(chart: TimeChart) -> list[float]:
     """Return the room above each row for its title; between rows also for the last number [px]."""
-    return [FIRST_HEAD_PX] + [HEAD_PX] * (len(chart.rows) - 1)
+    first = FIRST_HEAD_PX + (EVENTS_PX if chart.events else 0.0)
+    return [first] + [HEAD_PX] * (len(chart.rows) - 1)
 
 
 class _Area:
@@ -106,9 +110,51 @@ def spread(places: list[float], gap: float, low: float, high: float) -> list[flo
     return [max(low, place) for place in moved]
 
 
+def apart(places: list[float], widths: list[float], low: float, high: float) -> list[float | None]:
+    """Return the middles of labels, moved so that none is over another [px].
+
+    ``places`` are ascending. Where they cannot all stand between ``low`` and ``high``, the last
+    ones have no place (None).
+    """
+    gap = 8.0
+    fitting = 0
+    room = high - low
+    for width in widths:
+        room -= width + gap
+        fitting += room >= -gap
+    moved = [max(place, low + w / 2) for place, w in zip(places, widths, strict=True)][:fitting]
+    for n in range(1, fitting):
+        moved[n] = max(moved[n], moved[n - 1] + (widths[n - 1] + widths[n]) / 2 + gap)
+    edge = high
+    for n in reversed(range(fitting)):
+        moved[n] = min(moved[n], edge - widths[n] / 2)
+        edge = moved[n] - widths[n] / 2 - gap
+    return [*moved, *[None] * (len(places) - fitting)]
+
+
+def _events(area: _Area) -> str:
+    """Return a line through all rows for each event, its name above where there is room."""
+    events = sorted(area.chart.events, key=lambda event: event.at)
+    if not events:
+        return ""
+    dots = [area.x(event.at) for event in events]
+    widths = [len(event.name) * LETTER_PX for event in events]
+    middles = apart(dots, widths, area.left, area.width - 4)
+    top, bottom = FIRST_HEAD_PX + EVENTS_PX, area.height - FOOT_PX
+    parts = []
+    for event, x, middle in zip(events, dots, middles, strict=True):
+        look = "ws-event is-strong" if event.strong else "ws-event"
+        lead = "" if middle is None else f"M{middle:.1f} 17L{x:.1f} {top - 6:g}"
+        parts.append(f'<path class="{look}" d="{lead}M{x:.1f} {top - 6:g}V{bottom:g}"/>')
+        if middle is not None:
+            said = tag("text", event.name, x=f"{middle:.1f}", y=12, text_anchor="middle")
+            parts.append(said.markup)
+    return "".join(parts)
+
+
 def _time_grid(area: _Area, texts: Texts) -> str:
     chart = area.chart
-    if chart.t_to - chart.t_from > timedelta(days=45):
+    if chart.zero is not None or chart.t_to - chart.t_from > timedelta(days=45):
         return ""
     bottom = area.height - FOOT_PX
     lines = "".join(
@@ -122,7 +168,7 @@ def _time_axis(area: _Area, texts: Texts, bottom: float) -> str:
     chart = area.chart
     most = max(2, int((area.width - area.left - area.right) / 78))
     parts = [f'<path class="ws-axis" d="M{area.left:g} {bottom:g}H{area.width - area.right:g}"/>']
-    ticks = time_ticks(chart.t_from, chart.t_to, texts, most)
+    ticks = ticks_of(chart, texts, most)
     # Where each tick is the first of a day there is nothing to tell apart.
     plain = all(is_first for _, _, is_first in ticks)
     for moment, label, is_first in ticks:
@@ -194,7 +240,8 @@ def _line(area: _Area, series: Series, y: object) -> str:
         path += f"{pen}{area.x(moment):.1f} {y(value):.1f}"
         pen = "L"
     return (
-        f'<path d="{path}" fill="none" stroke="var(--ws-s{series.colour})" stroke-width="2" '
+        f'<path d="{path}" fill="none" stroke="var(--ws-s{series.colour})" '
+        f'stroke-width="{series.stroke:g}" '
         'stroke-linejoin="round"/>'
         if path
         else ""
@@ -224,17 +271,22 @@ def _spans(area: _Area, row: Row, top: float, pattern: str) -> str:
     room = row.height / max(1, len(row.spans))
     thick = min(12.0, room - 6)
     return "".join(
-        _span(area, span, top + room * (number + 0.5), thick, pattern)
+        _span(area, span, top + room * (number + 0.5), thick, pattern if row.hatched else None)
         for number, span in enumerate(row.spans)
     )
 
 
-def _span(area: _Area, span: Spans, middle: float, thick: float, pattern: str) -> str:
+def _span(area: _Area, span: Spans, middle: float, thick: float, pattern: str | None) -> str:
     right = area.width - area.right
     y = middle - thick / 2
+    off = f'<path class="ws-grid" d="M{area.left:g} {middle:.1f}H{right:g}"/>'
+    if pattern is not None:
+        off = (
+            f'<rect x="{area.left:g}" y="{y:.1f}" width="{right - area.left:g}" '
+            f'height="{thick:g}" fill="url(#{pattern})"/>'
+        )
     parts = [
-        f'<rect x="{area.left:g}" y="{y:.1f}" width="{right - area.left:g}" height="{thick:g}" '
-        f'fill="url(#{pattern})"/>',
+        off,
         tag(
             "text", span.name, x=f"{area.left - 8:g}", y=f"{middle + 4:.1f}", text_anchor="end"
         ).markup,

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from workspace_lib.clock import from_us
-from workspace_lib.views.charts import Row, Series, TimeChart, decimate, nice_ticks
+from workspace_lib.clock import from_us, to_us
+from workspace_lib.views.charts import (
+    Event,
+    Row,
+    Series,
+    TimeChart,
+    decimate,
+    milliseconds,
+    nice_ticks,
+)
 from workspace_lib.views.drawing import (
-    FIRST_HEAD_PX,
     FOOT_PX,
     HEAD_PX,
+    LETTER_PX,
     LINE_PX,
+    apart,
     chart_height,
+    head_heights,
     left_margin,
     right_margin,
     spread,
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 _COLOUR = re.compile(r"var\(--ws-([\w-]+)\)")
 #: Name of the annotations that a phone has no room for.
 LABEL = "label"
+#: Width of the page for which names above the rows are placed [px].
+_WIDE_PX = 1120
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif'
 
 
@@ -41,13 +51,14 @@ def figure_data(chart: TimeChart, texts: Texts) -> dict[str, Any]:
     ``narrow`` is what a phone changes in the layout.
     """
     height = chart_height(chart)
-    plot = height - FIRST_HEAD_PX - FOOT_PX
+    head = head_heights(chart)[0]
+    plot = height - head - FOOT_PX
     layout: dict[str, Any] = {
         "height": height,
         "margin": {
             "l": left_margin(chart),
             "r": right_margin(chart, 1120),
-            "t": FIRST_HEAD_PX,
+            "t": head,
             "b": FOOT_PX,
         },
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -65,27 +76,7 @@ def figure_data(chart: TimeChart, texts: Texts) -> dict[str, Any]:
         "barmode": "overlay",
         "annotations": [],
         "separators": ",\u202f" if texts.language == "fr" else ".,",
-        "xaxis": {
-            "type": "date",
-            "range": [_wall(texts, chart.t_from), _wall(texts, chart.t_to)],
-            "gridcolor": "var(--ws-line)",
-            "linecolor": "var(--ws-strong)",
-            "tickcolor": "var(--ws-strong)",
-            "ticks": "outside",
-            "ticklen": 4,
-            "showline": True,
-            "anchor": f"y{len(chart.rows)}" if len(chart.rows) > 1 else "y",
-            "hoverformat": "%-d %b %Y %H:%M",
-            "tickformatstops": [
-                {"dtickrange": [None, 60_000], "value": "%H:%M:%S"},
-                {"dtickrange": [60_000, 43_200_000], "value": "%-d %b %H:%M"},
-                {"dtickrange": [43_200_000, "M1"], "value": "%-d %b"},
-                {"dtickrange": ["M1", None], "value": "%b %Y"},
-            ],
-            "ticklabelmode": "instant",
-            "tickangle": 0,
-            "nticks": 10,
-        },
+        "xaxis": _time_axis(chart, texts),
     }
     data: list[dict[str, Any]] = []
     top = 0.0
@@ -102,7 +93,90 @@ def figure_data(chart: TimeChart, texts: Texts) -> dict[str, Any]:
         if row.labels:
             layout["annotations"] += _labels(row, low, high, start, plot)
         top += row.height + HEAD_PX
+    layout["shapes"] = [_event_line(chart, texts, event) for event in chart.events]
+    layout["annotations"] += _event_names(chart, texts)
     return {"data": data, "layout": layout, "narrow": _narrow(chart)}
+
+
+def _time_axis(chart: TimeChart, texts: Texts) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "gridcolor": "var(--ws-line)",
+        "linecolor": "var(--ws-strong)",
+        "tickcolor": "var(--ws-strong)",
+        "ticks": "outside",
+        "ticklen": 4,
+        "showline": True,
+        "anchor": f"y{len(chart.rows)}" if len(chart.rows) > 1 else "y",
+        "tickangle": 0,
+        "nticks": 10,
+        "range": [_x(chart, texts, to_us(one)) for one in (chart.t_from, chart.t_to)],
+    }
+    if chart.zero is not None:
+        return axis | {
+            "type": "linear",
+            "zeroline": False,
+            "ticksuffix": " ms",
+            "hoverformat": ".1f",
+        }
+    return axis | {
+        "type": "date",
+        "hoverformat": "%-d %b %Y %H:%M",
+        "tickformatstops": [
+            {"dtickrange": [None, 60_000], "value": "%H:%M:%S"},
+            {"dtickrange": [60_000, 43_200_000], "value": "%-d %b %H:%M"},
+            {"dtickrange": [43_200_000, "M1"], "value": "%-d %b"},
+            {"dtickrange": ["M1", None], "value": "%b %Y"},
+        ],
+        "ticklabelmode": "instant",
+    }
+
+
+def _event_line(chart: TimeChart, texts: Texts, event: Event) -> dict[str, Any]:
+    x = _x(chart, texts, event.at)
+    return {
+        "type": "line",
+        "xref": "x",
+        "yref": "paper",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "line": {
+            "color": "var(--ws-bad)" if event.strong else "var(--ws-muted)",
+            "width": 1,
+            "dash": "solid" if event.strong else "dot",
+        },
+    }
+
+
+def _event_names(chart: TimeChart, texts: Texts) -> list[dict[str, Any]]:
+    """Return the names of events above the rows, apart from each other on a wide page."""
+    events = sorted(chart.events, key=lambda event: event.at)
+    first, last = (milliseconds(chart, to_us(one)) for one in (chart.t_from, chart.t_to))
+    left, right = left_margin(chart), _WIDE_PX - right_margin(chart, _WIDE_PX)
+    scale = (right - left) / max(last - first, 1e-9)
+    dots = [left + (milliseconds(chart, event.at) - first) * scale for event in events]
+    widths = [len(event.name) * LETTER_PX for event in events]
+    middles = apart(dots, widths, left, _WIDE_PX - 4.0)
+    return [
+        {
+            "name": LABEL,
+            "text": _plain(event.name),
+            "xref": "x",
+            "yref": "paper",
+            "x": _x(chart, texts, event.at),
+            "y": 1,
+            "ax": middle - dot,
+            "ay": -32,
+            "yanchor": "bottom",
+            "arrowcolor": "var(--ws-muted)",
+            "arrowwidth": 1,
+            "arrowhead": 0,
+            "font": {"color": "var(--ws-muted)", "size": 12},
+        }
+        for event, dot, middle in zip(events, dots, middles, strict=True)
+        if middle is not None
+    ]
 
 
 def _narrow(chart: TimeChart) -> dict[str, Any]:
@@ -223,7 +297,7 @@ def _traces(chart: TimeChart, texts: Texts, row: Row, axis: str) -> list[dict[st
             times, values = decimate(times, values)
         hover = f"%{{y:.{row.digits}f}} {_plain(row.unit)}<extra>{_plain(series.name)}</extra>"
         trace: dict[str, Any] = {
-            "x": _walls(texts, times),
+            "x": [_x(chart, texts, int(moment)) for moment in times],
             "y": [None if np.isnan(v) else round(float(v), 6) for v in values],
             "name": _plain(series.name),
             "xaxis": "x",
@@ -237,7 +311,11 @@ def _traces(chart: TimeChart, texts: Texts, row: Row, axis: str) -> list[dict[st
 def _look(series: Series, number: int, count: int) -> dict[str, Any]:
     colour = f"var(--ws-s{series.colour})"
     if series.kind == "line":
-        return {"type": "scatter", "mode": "lines", "line": {"color": colour, "width": 2}}
+        return {
+            "type": "scatter",
+            "mode": "lines",
+            "line": {"color": colour, "width": series.stroke},
+        }
     width_ms = series.width_s * 1000
     return {
         "type": "bar",
@@ -259,27 +337,28 @@ def _span_traces(chart: TimeChart, texts: Texts, row: Row, axis: str) -> list[di
     }
     for number, span in enumerate(row.spans):
         start, end = chart.t_from, chart.t_to
-        traces.append(
-            common
-            | {
-                "y": [number],
-                "base": [_wall(texts, start)],
-                "x": [(end - start).total_seconds() * 1000],
-                "name": texts("chart.missing"),
-                "marker": {
-                    "color": "rgba(0,0,0,0)",
-                    "line": {"width": 0},
-                    "pattern": {"shape": "/", "fgcolor": "var(--ws-strong)", "size": 5},
-                },
-            }
-        )
+        if row.hatched:
+            traces.append(
+                common
+                | {
+                    "y": [number],
+                    "base": [_wall(texts, start)],
+                    "x": [(end - start).total_seconds() * 1000],
+                    "name": texts("chart.missing"),
+                    "marker": {
+                        "color": "rgba(0,0,0,0)",
+                        "line": {"width": 0},
+                        "pattern": {"shape": "/", "fgcolor": "var(--ws-strong)", "size": 5},
+                    },
+                }
+            )
         if not span.spans:
             continue
         traces.append(
             common
             | {
                 "y": [number] * len(span.spans),
-                "base": [_wall(texts, from_us(first)) for first, _ in span.spans],
+                "base": [_x(chart, texts, first) for first, _ in span.spans],
                 "x": [(last - first) / 1000 for first, last in span.spans],
                 "name": _plain(span.name),
                 "marker": {"color": f"var(--ws-s{span.colour})", "line": {"width": 0}},
@@ -293,8 +372,11 @@ def _wall(texts: Texts, moment: datetime) -> str:
     return texts.local(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _walls(texts: Texts, times: npt.NDArray[np.int64]) -> Sequence[str]:
-    return [_wall(texts, from_us(int(moment))) for moment in times]
+def _x(chart: TimeChart, texts: Texts, t_us: int) -> str | float:
+    """Return an instant [µs] as the axis has it: local wall time, or milliseconds."""
+    if chart.zero is not None:
+        return round(milliseconds(chart, t_us), 3)
+    return _wall(texts, from_us(t_us))
 
 
 def _plain(name: str) -> str:
