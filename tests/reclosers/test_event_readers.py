@@ -63,6 +63,9 @@ FILES = {
     "sel-hdr": SUMMARY.encode(),
     "sel-id": b'\x02\r\n"FID=SEL-351R-R115","0492"\r\n"CID=59A0","025C"\r\n\x03\x02\r\n=>\x03',
     "sel-ser": CHANGES.encode(),
+    "sel-history": (
+        TOP + "#   DATE     TIME         EVENT\n1  07/12/19 09:28:31.721 ER\n"
+    ).encode(),
     "sel-cev": b'\x02"FID","0143"\r\n"FID=SEL-351R-R115","0492"\r\n',
 }
 
@@ -73,7 +76,7 @@ def test_each_text_of_a_relay_is_taken_by_its_own_reader_only(kind: str) -> None
     assert taking == [kind]
 
 
-@pytest.mark.parametrize("kind", ["sel-eve", "sel-hdr", "sel-id", "sel-ser"])
+@pytest.mark.parametrize("kind", ["sel-eve", "sel-hdr", "sel-history", "sel-id", "sel-ser"])
 def test_inspect_tells_of_each(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "capture.txt"
     path.write_bytes(FILES[kind])

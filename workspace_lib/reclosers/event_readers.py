@@ -13,6 +13,7 @@ from workspace_lib.reclosers.cev import read_cev
 from workspace_lib.reclosers.comtrade import read_comtrade
 from workspace_lib.reclosers.eve import read_eve, sniff_eve
 from workspace_lib.reclosers.hdr import describe_hdr, read_hdr, sniff_hdr
+from workspace_lib.reclosers.history_files import describe_history, read_history, sniff_history
 from workspace_lib.reclosers.ident import describe_ident, read_ident, sniff_ident
 from workspace_lib.reclosers.record import EventRecord
 from workspace_lib.reclosers.ser import describe_ser, read_ser, sniff_ser
@@ -26,7 +27,9 @@ def sniff_cev(name: str, head: bytes) -> bool:
     """Return whether a file is a CEV file: by its first quoted names, whatever stands before."""
     first = head.lstrip(b"\x02\r\n ")[:400]
     quote = first.find(b'"')
-    return 0 <= quote <= 40 and _CEV_HEAD.match(first[quote:]) is not None
+    if not 0 <= quote <= 40 or _CEV_HEAD.match(first[quote:]) is None:
+        return False
+    return not sniff_history(name, head)  # which begins with the same names
 
 
 def sniff_comtrade(name: str, head: bytes) -> bool:
@@ -91,5 +94,6 @@ register(Reader("cev", "sel-cev", 1, sniff_cev, read_cev, describe))
 register(Reader("comtrade", "comtrade", 1, sniff_comtrade, read_comtrade, describe))
 register(Reader("eve", "sel-eve", 1, sniff_eve, read_eve, describe))
 register(Reader("event-header", "sel-hdr", 1, sniff_hdr, read_hdr, describe_hdr))
+register(Reader("history", "sel-history", 1, sniff_history, read_history, describe_history))
 register(Reader("relay-identity", "sel-id", 1, sniff_ident, read_ident, describe_ident))
 register(Reader("state-changes", "sel-ser", 1, sniff_ser, read_ser, describe_ser))

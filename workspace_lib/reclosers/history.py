@@ -37,7 +37,9 @@ _NAMES: Final[Mapping[str, str]] = {
     "SHOT": "shot",
     "TARGETS": "targets",
 }
-_ROW = re.compile(r"\s*(\d+)\s+\d{1,4}[/-]")
+#: A row: its number, a reference that some relays write after it, and a date.
+_ROW = re.compile(r"\s*(\d+)\s+(?:(\d+)\s+)?(?=\d{1,4}[/-])")
+_HEADING = re.compile(r"\s*#\s+(?:REF\S*\s+)?DATE\s+TIME\s+EVENT\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,19 @@ def parse_chi(content: bytes) -> list[HistoryEntry]:
         fields = line.fields
         if fields[0] == NO_DATA:
             return []
-        if "MONTH" in fields and "EVENT" in fields:
-            return [_of_fields(fields, row) for row in found[place + 1 :] if row.good]
+        if is_chi_heading(fields):
+            return [entry_of_fields(fields, row) for row in found[place + 1 :] if row.good]
     raise FrameError("The answer is no compressed history.", fix="Ask with HIS instead.")
 
 
-def _of_fields(names: Sequence[str], line: cascii.Line) -> HistoryEntry:
+def entry_of_fields(names: Sequence[str], line: cascii.Line) -> HistoryEntry:
+    """Return the entry of a line of ``CHI``.
+
+    Raises
+    ------
+    FrameError
+        If it has no time.
+    """
     values = dict(zip(names, line.fields, strict=False))
     try:
         year, month, day, hour, minute, second, ms = (
@@ -122,21 +131,51 @@ def parse_his(text: str, order: DateOrder = "MDY") -> list[HistoryEntry]:
         If there is no heading of a history.
     """
     lines = text.replace("\x02", "").replace("\x03", "").splitlines()
-    head = next((n for n, line in enumerate(lines) if "DATE" in line and "EVENT" in line), None)
-    if head is None:
+    rows = his_rows(lines)
+    if rows is None:
         if EMPTY in text:
             return []
         raise FrameError("The answer is no history.", fix="Look at the transcript of the session.")
+    columns, places = rows
+    return [entry_of_row(columns, lines[place], order) for place in places]
+
+
+Columns = Sequence[tuple[int, str]]
+
+
+def his_rows(lines: Sequence[str]) -> tuple[Columns, list[int]] | None:
+    """Return the columns of a ``HIS`` table and where its rows are; None if there is no table."""
+    head = next((n for n, line in enumerate(lines) if "DATE" in line and "EVENT" in line), None)
+    if head is None:
+        return None
     columns = [(match.start(), match[0]) for match in re.finditer(r"\S+", lines[head])]
-    return [_of_table(columns, line, order) for line in lines[head + 1 :] if _ROW.match(line)]
+    rows = [n for n, line in enumerate(lines[head + 1 :], head + 1) if _ROW.match(line)]
+    return columns, rows
 
 
-def _of_table(columns: Sequence[tuple[int, str]], line: str, order: DateOrder) -> HistoryEntry:
+def is_heading(line: str) -> bool:
+    """Return whether a line is the heading of a ``HIS`` table."""
+    return _HEADING.match(line) is not None
+
+
+def is_chi_heading(fields: Sequence[str]) -> bool:
+    """Return whether fields are the names of a ``CHI`` answer's columns."""
+    return "MONTH" in fields and "EVENT" in fields
+
+
+def entry_of_row(columns: Columns, line: str, order: DateOrder) -> HistoryEntry:
+    """Return the entry of a row of ``HIS``.
+
+    Raises
+    ------
+    FrameError
+        If it has no time in that order of the date.
+    """
     time = STAMP.search(line)
     number = _ROW.match(line)
     if time is None or number is None:
         raise FrameError(f"A line of the history has no time: {line.strip()[:60]!r}.")
-    values = {"#": number[1]}
+    values = {"#": number[1], "REF": number[2] or ""}
     place = [name for _, name in columns]
     after = columns[place.index("TIME") + 1 :]
     # Tables keep two blanks between fields; where only one is left, columns mean nothing.
