@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,9 @@ from sqlalchemy import Connection, insert
 
 from workspace_lib.clock import to_us
 from workspace_lib.files import sha256_bytes
+from workspace_lib.reclosers.analysis import analyse_event
+from workspace_lib.reclosers.cev import parse_cev
+from workspace_lib.reclosers.simulator import RelaySimulator, RelaySpec, make_events
 from workspace_lib.reclosers.tables import (
     recloser_analyses,
     recloser_disturbances,
@@ -109,3 +113,74 @@ def add_disturbance(connection: Connection, number: int, **values: Any) -> None:
         "outcome": "permanent", "patrol": "go", "content": {"tripped": ["LAV-101"]},
     }  # fmt: skip
     connection.execute(insert(recloser_disturbances).values(row | values))
+
+
+def add_many(connection: Connection, count: int, *, reclosers: int = 600, seed: int = 6) -> None:
+    """Write analysed events of a fleet over five years, with files and incidents.
+
+    A tenth is only listed; one event in ten thousand is of a kind of its own, so that what is rare
+    can be looked for.
+    """
+    chance = random.Random(seed)
+    ceds = ("LAV", "MAT", "MTL", "QUE", "SAG", "OUT")
+    content = an_analysis()
+    begin = NOW - timedelta(days=5 * 365)
+    step_us = 5 * 365 * 86_400_000_000 // count
+    for first in range(0, count, 10_000):
+        rows: dict[Any, list[dict[str, Any]]] = {}
+
+        def add(table: Any, rows: dict[Any, list[dict[str, Any]]] = rows, **values: Any) -> None:
+            rows.setdefault(table, []).append(values)
+
+        for number in range(first + 1, min(first + 10_000, count) + 1):
+            place = chance.randrange(reclosers)
+            ced = ceds[place % len(ceds)]
+            name = f"{ced}-{place:03d}"
+            when = begin + timedelta(microseconds=number * step_us)
+            kind = chance.choice(("AG", "BG", "CG", "AB", "BC", "CA", "ABC"))
+            listed, rare = number % 10 == 0, number % 10_000 == 5
+            size = 9000.0 if rare else round(chance.uniform(300, 6000), 1)
+            add(
+                recloser_events, event_id=number, recloser=name, ced=ced, device_us=to_us(when),
+                event=f"{kind} T", triggered=when, state="summary" if listed else "whole",
+                origin="capture", model="651R" if place % 3 else "351R", fid="SEL-651R-R408",
+                reference=str(10_000 + number), location=1.0, current_a=size, frequency_hz=60.0,
+                setting_group="1", shot="1", targets="INST TIME A G" if rare else "INST A",
+                noticed=when,
+            )  # fmt: skip
+            incident = (number - 1) // 3 * 3 + 1
+            add(recloser_incident_events, event_id=number, incident_id=incident)
+            if number == incident:
+                add(
+                    recloser_incidents, incident_id=number, recloser=name, ced=ced, started=when,
+                    ended=when, operations=3, fault_type=kind, phases=kind.replace("G", ""),
+                    outcome="unknown" if rare else chance.choice(("momentary", "permanent")),
+                    magnitude_a=size,
+                )  # fmt: skip
+            if listed:
+                continue
+            add(
+                recloser_analyses, event_id=number, version=1, input_sha256=f"{number:064d}",
+                kind="opening" if rare else "fault", fault_type=kind,
+                phases=kind.replace("G", ""), magnitude_a=size,
+                distance=90.0 if rare else round(chance.uniform(0.1, 20), 2), clearing_s=0.08,
+                shot_number=0, locked_out=0, content=content, analysed=when,
+            )  # fmt: skip
+            stem = f"{when:%y%m%d,%H%M%S%f},0,{name},651R,HQ"
+            add(
+                recloser_files, event_id=number, kind="cev", name=f"{stem}.cev",
+                path=f"{ced}/{name}/{when:%Y}/{stem}.cev", bytes=40_000, sha256=f"{number:064d}",
+                state="kept", stored=when,
+            )  # fmt: skip
+        for table, values in rows.items():
+            connection.execute(insert(table), values)
+    for place in range(reclosers):
+        ced = ceds[place % len(ceds)]
+        add_relay(connection, f"{ced}-{place:03d}", ced)
+
+
+def an_analysis() -> dict[str, Any]:
+    """Return all that is computed of a simulated fault, as the store keeps it."""
+    simulator = RelaySimulator(RelaySpec("351R", events=make_events("351R", 1)))
+    (report,) = simulator.truth().reports("C").values()
+    return analyse_event(parse_cev(report).data).to_dict()

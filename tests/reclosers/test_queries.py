@@ -49,7 +49,7 @@ def events(connection: Connection, filling: ModuleType) -> dict[str, int]:
             analysis=shot | {"magnitude_a": 1100.0, "locked_out": 1},
         ),
         "listed": filling.add_event(
-            connection, "LAV-102", now - 2 * HOUR, "BC T", state="summary", current_a=2000.0,
+            connection, "LAV-102", now - 2 * HOUR, "CB T", state="summary", current_a=2000.0,
             location=8.0, why="listed but no longer stored",
         ),
         "far": filling.add_event(
@@ -86,6 +86,7 @@ def test_everything_is_found_newest_first(connection, events) -> None:
         ({"fault_types": ("ABC", "BC")}, ["far", "listed"]),
         ({"phases": "A"}, ["far", "second", "first"]),
         ({"phases": "CB"}, ["far", "listed"]),
+        ({"phases": "AG"}, ["far", "second", "first"]),
         ({"magnitude_a": (1000.0, None)}, ["far", "listed", "second"]),
         ({"magnitude_a": (None, 1000.0)}, ["first"]),
         ({"distance": (2.0, 8.0)}, ["listed", "second", "first"]),

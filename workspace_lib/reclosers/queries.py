@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import permutations
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
@@ -19,7 +20,6 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    false,
     func,
     or_,
     select,
@@ -62,7 +62,7 @@ class EventFilter:
     kinds, fault_types : tuple of str
         As the analysis tells: any of these.
     phases : str
-        All of these phases take part, for instance ``AB``.
+        All of these phases take part, for instance ``AB``; whether ground does is not asked.
     magnitude_a, distance : (float or None, float or None)
         From and to, both included, of the current [A primary] and of the distance (in the unit of
         the line's settings).
@@ -426,9 +426,9 @@ def _analysed(wanted: EventFilter) -> ColumnElement[bool] | None:
     if wanted.fault_types:
         computed.append(_ANALYSES.fault_type.in_(wanted.fault_types))
         told.append(_of_type(wanted.fault_types))
-    if wanted.phases:
-        computed += [_ANALYSES.phases.contains(one, autoescape=True) for one in wanted.phases]
-        told.append(_of_type([one for one in TYPES if set(wanted.phases) <= set(one)]))
+    if phases := set(wanted.phases) & set("ABC"):
+        computed += [_ANALYSES.phases.contains(one, autoescape=True) for one in sorted(phases)]
+        told.append(_of_type([one for one in TYPES if phases <= set(one)]))
     for column, own, (least, most) in (
         (_ANALYSES.magnitude_a, _EVENTS.current_a, wanted.magnitude_a),
         (_ANALYSES.distance, _EVENTS.location, wanted.distance),
@@ -458,9 +458,13 @@ def _among(numbers: Select[Any] | CompoundSelect[Any]) -> ColumnElement[bool]:
 
 
 def _of_type(types: Sequence[str]) -> ColumnElement[bool]:
-    """Return the condition that a relay calls its event one of these types, as in ``AG T``."""
-    said = [or_(_EVENTS.event == one, _EVENTS.event.startswith(f"{one} ")) for one in types]
-    return or_(false(), *said)
+    """Return the condition that a relay calls its event one of these types, as in ``ACG T``.
+
+    Relays write the letters in an order of their own.
+    """
+    words = sorted({"".join(letters) for one in types for letters in permutations(one)})
+    begins = [_EVENTS.event.startswith(f"{word} ") for word in words]
+    return or_(_EVENTS.event.in_(words), *begins)
 
 
 def _said() -> ColumnElement[str]:
