@@ -12,15 +12,18 @@ import pytest
 
 from workspace_lib.reclosers.relay import Manners, RelaySession
 from workspace_lib.reclosers.simulator import RelaySimulator, RelaySpec
+from workspace_lib.reclosers.ymodem import Patience
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store
 from workspace_lib.store.migrate import open_store
 from workspace_lib.transports.serial_line import Limits, PortSettings, SerialLine, open_line
 
+#: A simulated relay sends without a pause; what is lost is asked for again soon.
+QUICK = Patience(start_s=1.0, block_s=1.0, byte_s=0.3, quiet_s=0.1)
 # A prompt outside of a frame, and the second of two, are waited for so long.
-PATIENT = Manners(probe_s=60, settle_s=0.05)
+PATIENT = Manners(probe_s=60, settle_s=0.05, transfer=QUICK)
 #: For relays that are silent in the test: what comes later than this counts as never.
-BRISK = Manners(probe_s=0.6, settle_s=0.05, tries=2)
+BRISK = Manners(probe_s=0.6, settle_s=0.05, tries=2, transfer=QUICK)
 
 
 class Reached:

@@ -20,6 +20,7 @@ from workspace_lib.reclosers.relay_capture import (
 )
 from workspace_lib.reclosers.relay_commands import ALLOWED
 from workspace_lib.reclosers.simulator import Fault, RelaySpec, make_events
+from workspace_lib.reclosers.ymodem import Patience
 from workspace_lib.transports.serial_line import Limits
 
 Model = Literal["351R", "651R"]
@@ -33,7 +34,7 @@ def visit(relay: Any, known: Any = (), *, brisk: Manners | None = None, **more: 
     """Visit a relay; with ``brisk`` manners silence counts soon."""
     limits = Limits(byte_s=brisk.probe_s) if brisk else None
     more.setdefault("password", lambda: "OTTER")
-    manners = brisk or Manners(probe_s=60, settle_s=0.05)
+    manners = brisk or Manners(probe_s=60, settle_s=0.05, transfer=Patience(quiet_s=0.1))
     with relay.line(limits) as line:
         return visit_relay(line, known, manners=manners, **more)
 
@@ -52,6 +53,9 @@ def assert_complete(relay: Any, found: Visit) -> None:
     truth = relay.simulator.truth()
     assert found.outcome == "done", found.why
     assert stored(found) == truth.reports("C")
+    for key, files in truth.files().items():
+        event = next(one for one in found.events if one.key == key)
+        assert {one.kind: one.content for one in event.files if one.kind != "cev"} == files
     assert all(text.split()[0] in ALLOWED for text in truth.commands)
     assert truth.level == "0"
 

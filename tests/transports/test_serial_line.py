@@ -140,6 +140,35 @@ def test_without_flow_control_every_byte_counts(far: Far) -> None:
             assert not line.held
 
 
+def test_during_a_binary_transfer_every_byte_counts_and_stays_in_the_transcript(far: Far) -> None:
+    line, end = pair(far)
+    with closing(line), end:
+        end.sendall(b"a\x13")
+        assert line.read() == b"a"
+        with line.binary():
+            assert not line.held
+            end.sendall(bytes(range(256)))
+            assert read_exactly(line, 256) == bytes(range(256))
+            line.write(b"C")
+            assert end.recv(10) == b"C"
+        end.sendall(b"b\x13\x11c")
+        assert read_exactly(line, 2) == b"bc"
+        said = b"".join(one.data for one in line.transcript.pieces() if one.direction == "<")
+        assert said == b"a\x13" + bytes(range(256)) + b"b\x13\x11c"
+
+
+def test_a_line_that_drops_amid_a_binary_transfer_is_told_once(far: Far) -> None:
+    line, end = pair(far)
+
+    def transfer() -> None:
+        with line.binary():
+            line.close()
+            line.read()
+
+    with closing(line), end, pytest.raises(LineDropped, match="closed here"):
+        transfer()
+
+
 @pytest.mark.parametrize(
     ("limits", "why"),
     [
@@ -291,6 +320,30 @@ if sys.platform != "win32":
             os.write(end, b"\x02he\x13l\x11lo\x03")
             assert read_exactly(line, 7) == b"\x02hello\x03"
 
+    def test_a_binary_transfer_through_a_terminal_is_not_steered(terminal: tuple[int, str]) -> None:
+        import termios
+
+        end, name = terminal
+        with closing(open_line(name, limits=GENEROUS)) as line:
+            settings = termios.tcgetattr(end)[0]
+            assert settings & termios.IXOFF
+            with line.binary():
+                assert not termios.tcgetattr(end)[0] & (termios.IXOFF | termios.IXON)
+                os.write(end, bytes(range(256)))
+                assert read_exactly(line, 256) == bytes(range(256))
+            assert termios.tcgetattr(end)[0] == settings
+            os.write(end, b"he\x13l\x11lo")
+            assert read_exactly(line, 5) == b"hello"
+
+    def test_a_port_of_seven_bits_carries_no_files(terminal: tuple[int, str]) -> None:
+        seven = PortSettings(2400, data_bits=7, parity="E")
+        with (
+            closing(open_line(terminal[1], seven, GENEROUS)) as line,
+            pytest.raises(ConfigError, match="8 data bits"),
+            line.binary(),
+        ):
+            pass
+
     def test_a_terminal_is_opened_by_one_program_only(terminal: tuple[int, str]) -> None:
         with closing(open_line(terminal[1])), pytest.raises(DeviceBusy):
             open_line(terminal[1])
@@ -350,3 +403,6 @@ def test_a_remote_port_is_spoken_to_by_rfc_2217() -> None:
         with closing(open_line(url, PortSettings(2400, xon_xoff=False), GENEROUS)) as line:
             line.write(b"CHI\r")
             assert read_exactly(line, 4) == b"CHI\r"
+            with line.binary():
+                line.write(b"\x13\x11")
+                assert read_exactly(line, 2) == b"\x13\x11"

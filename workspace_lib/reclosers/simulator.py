@@ -18,7 +18,9 @@ from typing import Any, Protocol
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.errors import ConfigError
+from workspace_lib.reclosers.simulator_comtrade import Samples, comtrade_of
 from workspace_lib.reclosers.simulator_events import SimulatedEvent, make_events
+from workspace_lib.reclosers.simulator_files import Ways
 from workspace_lib.reclosers.simulator_relay import (
     Fault,
     Hangup,
@@ -37,7 +39,8 @@ _LOOK_S = 0.05
 class RelayTruth:
     """What a faultless client finds, and what it said.
 
-    ``events`` newest first; ``erased`` are the keys of those whose report is gone.
+    ``events`` newest first; ``erased`` are the keys of those whose report is gone, ``fileless`` of
+    those whose files are. ``ways`` is how the relay gives files.
     """
 
     events: tuple[SimulatedEvent, ...]
@@ -46,6 +49,16 @@ class RelayTruth:
     level: str
     passwords_refused: int
     alarms: int
+    ways: Ways = "none"
+    fileless: frozenset[tuple[str, str]] = frozenset()
+
+    def files(self) -> dict[tuple[str, str], dict[str, bytes]]:
+        """Return the bytes of the files that are stored, by key and ending (cfg, dat, hdr)."""
+        if self.ways == "none":
+            return {}
+        samples: Samples = "BINARY" if self.ways == "read" else "ASCII"
+        gone = self.erased | self.fileless
+        return {one.key: comtrade_of(one, samples) for one in self.events if one.key not in gone}
 
     def reports(self, options: str = "C") -> dict[tuple[str, str], bytes]:
         """Return the bytes of each report that is stored, by key, as asked with ``options``."""
@@ -127,6 +140,8 @@ class RelaySimulator:
                 self.relay.level,
                 self.relay.passwords_refused,
                 self.relay.alarms,
+                self.spec.ways,
+                frozenset(self.spec.fileless),
             )
 
     def happen(self) -> SimulatedEvent:

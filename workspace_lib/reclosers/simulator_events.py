@@ -68,6 +68,11 @@ _BITS: Final = {
 }
 
 
+def bit_names(model: Model) -> list[str]:
+    """Return the names of a relay's bits; ``*`` is one without a meaning."""
+    return _BITS[model].split()
+
+
 def checksum(line: bytes) -> bytes:
     """Return the four digits a relay writes after ``line``, which ends in a comma."""
     total = 0
@@ -185,6 +190,13 @@ class SimulatedEvent:
             currents[place] = i1 * _TURN**-n + i2 * _TURN**n + i0
             volts[place] = v1 * _TURN**-n + v2 * _TURN**n + v0
         return currents, volts
+
+    @property
+    def volts(self) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+        """Voltages before and during the fault, shape (3,) each [V RMS]."""
+        sound = cmath.rect(_VOLT, math.radians(self.angle_deg))
+        healthy = np.array([sound * _TURN**-n for n in range(3)]) - _ZS1 * self.load
+        return healthy, self.fault[1]
 
     @property
     def current_a(self) -> int:

@@ -21,6 +21,16 @@ from workspace_lib.reclosers.simulator_events import (
     checked,
     quoted,
 )
+from workspace_lib.reclosers.simulator_files import (
+    BEFALL,
+    Numbers,
+    Sender,
+    Trouble,
+    Ways,
+    content_of,
+    directory,
+    names_of,
+)
 
 STX, ETX, CAN, XON, XOFF = b"\x02", b"\x03", 0x18, 0x11, 0x13
 PROMPTS: Final = {"0": "=", "1": "=>", "E": "=+>", "B": "==>", "2": "=>>", "C": "==>>"}
@@ -49,9 +59,13 @@ class Fault:
         new event just before; ``padding`` adds ``size`` bytes 0x1A; ``invalid`` has heard another
         command; ``clock`` sets the clock by ``wait_s`` [s].
     verb
-        The command it goes with; ``nth`` is how many of them go well before.
+        The command it goes with: ``CEV``, ``FIL``, or ``FIL READ`` alone; ``nth`` is how many of
+        them go well before. Of a file by Ymodem ``at`` counts the bytes of its transfer, and
+        ``event``, ``auto`` and ``clock`` happen there too.
     times
         How often it happens.
+    every
+        Within a transfer: after how many bytes it happens again, 0 for once.
     """
 
     kind: FaultKind
@@ -61,6 +75,7 @@ class Fault:
     wait_s: float | None = None
     nth: int = 0
     times: int = 1
+    every: int = 0
 
 
 @dataclass
@@ -80,7 +95,13 @@ Output = bytes | Hangup | Pause
 
 @dataclass
 class RelaySpec:
-    """How a relay is: model, name, passwords, how it speaks, what it does wrong."""
+    """How a relay is: model, name, passwords, how it speaks, what it does wrong.
+
+    ``files`` is how it gives event files: by Ymodem, as text, both, not at all, or as its model
+    does (None); ``file_numbers`` counts them ``up`` or from the ``newest`` on. ``tells_size``:
+    whether block 0 of Ymodem has it. ``takes_count``: whether CHI and HIS take a number of rows.
+    ``erased`` are keys of events whose report and files are gone, ``fileless`` whose files are.
+    """
 
     model: Model = "351R"
     rid: str = "FEEDER 12"
@@ -95,6 +116,24 @@ class RelaySpec:
     faults: list[Fault] = field(default_factory=list)
     erased: set[tuple[str, str]] = field(default_factory=set)
     clock_error_s: float = 0.0
+    files: Ways | None = None
+    file_numbers: Numbers = "up"
+    tells_size: bool = True
+    takes_count: bool = True
+    fileless: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def ways(self) -> Ways:
+        """How it gives event files."""
+        return self.files or ("read" if self.model == "651R" else "none")
+
+    def stems(self) -> dict[str, SimulatedEvent]:
+        """Return the event of each set of files that is stored, newest first."""
+        return {
+            stem: event
+            for stem, event in names_of(self.events, self.file_numbers).items()
+            if event.key not in self.erased | self.fileless
+        }
 
 
 class SimulatedRelay:
@@ -113,6 +152,8 @@ class SimulatedRelay:
         self._tries = 0
         self._dice = random.Random(seed)
         self._heard: dict[str, int] = {}
+        self._sender: Sender | None = None
+        self._trouble: Trouble | None = None
 
     def wall(self) -> datetime:
         """Return the time of the relay's clock, naive, to the millisecond."""
@@ -136,7 +177,9 @@ class SimulatedRelay:
     def feed(self, data: bytes) -> None:
         """Take what was typed; answers go to ``output``."""
         for byte in data:
-            if byte == CAN:
+            if self._sender is not None:
+                self._transfer(self._sender, byte)
+            elif byte == CAN:
                 # It ends what is being sent, and what was being asked for.
                 self.output.clear()
                 self._typed.clear()
@@ -161,6 +204,7 @@ class SimulatedRelay:
         self._typed.clear()
         self.output.clear()
         self._asking = ""
+        self._sender = None
 
     def _command(self, typed: str) -> None:
         words = [word for word in re.split(r"[ ,;:/]+", typed.strip().upper()) if word]
@@ -170,18 +214,22 @@ class SimulatedRelay:
         self.commands.append(typed)
         verb = words[0][:3]
         before = len(self.output)
-        faults = self._due(verb)
+        faults = self._due(verb, words[1:2])
+        invalid = any(fault.kind == "invalid" for fault in faults)
+        if words[:1] + words[1:2] == ["FIL", "READ"] and not invalid:
+            self._read_file(words[2:], faults)
+            return
         for fault in faults:
-            if fault.kind in ("event", "clock", "auto"):
+            if fault.kind in BEFALL:
                 self._befall(fault)
                 before = len(self.output)
-        if any(fault.kind == "invalid" for fault in faults):
+        if invalid:
             self._say("\r\nInvalid Command\r\n")
         else:
             self._answer(verb, words[1:])
         if not self._asking:
             self._prompt()
-        self._spoil(before, [f for f in faults if f.kind not in ("event", "clock", "auto")])
+        self._spoil(before, [f for f in faults if f.kind not in BEFALL])
 
     def _answer(self, verb: str, words: Sequence[str]) -> None:
         if verb in _ENTER:
@@ -194,13 +242,15 @@ class SimulatedRelay:
         elif self.level == "0":
             self._say("\r\nInvalid Access Level\r\n")
         elif verb == "CHI" and self.spec.has_chi:
-            self._say(self._chi().decode("latin-1"))
+            self._say(self._chi(words).decode("latin-1"))
         elif verb == "CEV":
             self._say(self._cev(words).decode("latin-1"))
         elif verb == "HIS":
             self._his(words)
         elif verb == "EVE":
             self._say(self._eve(words))
+        elif verb == "FIL" and self.spec.ways != "none":
+            self._say(self._file(words))
         elif verb in ("TIM", "DAT", "STA", "MET", "SER", "SUM", "SHO"):
             self._say(f"{self._header()}\r\n{verb} {' '.join(words)}\r\n")
         else:
@@ -245,11 +295,15 @@ class SimulatedRelay:
         texts = (f"FID={fid}", "CID=59A0", f"DEVID={self.spec.tid}", f"PARTNO={device[4:]}11B")
         return [*(checked(f'"{text}"') for text in texts), checked(f'"DEVCODE={device}"')]
 
-    def _chi(self) -> bytes:
+    def _listed(self, words: Sequence[str]) -> list[SimulatedEvent]:
+        count = int(words[0]) if words and words[0].isdigit() and self.spec.takes_count else None
+        return self.spec.events[:count]
+
+    def _chi(self, words: Sequence[str]) -> bytes:
         if not self.spec.events:
             return checked('"No Data Available"')
         rows = [checked(quoted(_CHI[self.spec.model].split()))]
-        for number, event in enumerate(self.spec.events, start=1):
+        for number, event in enumerate(self._listed(words), start=1):
             when = event.time
             place = "$$$$$$$" if event.location is None else f"{event.location:.2f}"
             rows.append(
@@ -267,7 +321,7 @@ class SimulatedRelay:
             self._say("\r\nHistory Buffer Cleared\r\n")
             return
         lines = [self._header(), _HIS, ""]
-        for number, event in enumerate(self.spec.events, start=1):
+        for number, event in enumerate(self._listed(words), start=1):
             place = "$$$$$$" if event.location is None else f"{event.location:.2f}"
             stamp = f"{event.time:%m/%d/%y %H:%M:%S}.{event.time.microsecond // 1000:03d}"
             lines.append(
@@ -298,6 +352,63 @@ class SimulatedRelay:
             f"{event.current_a}\r\n"
         )
 
+    def _file(self, words: Sequence[str]) -> str:
+        """Return what ``FIL DIR`` and ``FIL SHOW`` say."""
+        stems = self.spec.stems()
+        if words[:1] == ["DIR"]:
+            if len(words) == 1:
+                return "\r\nCFG.TXT                   R\r\nEVENTS\r\nSETTINGS\r\n"
+            if words[1] != "EVENTS":
+                return "\r\nDirectory does not exist\r\n"
+            return directory(list(stems), f"{self.wall():%m/%d/%Y %H:%M:%S}")
+        if words[:1] != ["SHOW"] or self.spec.ways == "read":
+            return "\r\nInvalid Parameter\r\n"
+        found = content_of(words[-1], stems, text=True) if words[1:2] == ["EVENTS"] else None
+        if found is None:
+            return "\r\nFile specified does not exist\r\n"
+        return "\r\n" + found[1].decode("ascii")
+
+    def _read_file(self, words: Sequence[str], faults: Sequence[Fault]) -> None:
+        """Begin to send a file by Ymodem, or say why not."""
+        stems, ways = self.spec.stems(), self.spec.ways
+        refusal = ""
+        found = None
+        if self.level == "0":
+            refusal = "Invalid Access Level"
+        elif ways == "none":
+            refusal = "Invalid Command"
+        elif ways == "show":
+            refusal = "Invalid Parameter"
+        elif words[:1] == ["EVENTS"]:
+            found = content_of(words[-1], stems, text=ways != "read")
+        if found is None:
+            self._say(f"\r\n{refusal or 'File specified does not exist'}\r\n")
+            self._prompt()
+            return
+        if any(fault.kind == "mute" for fault in faults):
+            return
+        padding = sum(fault.size for fault in faults if fault.kind == "padding")
+        content = found[1] + b"\x1a" * padding
+        self._sender = Sender(words[-1], content, told=self.spec.tells_size)
+        stream = [fault for fault in faults if fault.kind != "padding"]
+        self._trouble = Trouble(stream, self._sender.length, self._dice, self._befall)
+        self._say("\r\n#000 Ready to send file\r\n")
+
+    def _transfer(self, sender: Sender, byte: int) -> None:
+        said = sender.heard(byte)
+        if sender.over:
+            if sender.cancelled:
+                self.output.clear()
+            self._sender = None
+            self._say("\r\nTransfer " + ("aborted" if sender.cancelled else "complete") + "\r\n")
+            self._prompt()
+        elif said and self._trouble is not None:
+            for piece in self._trouble.spoil(said):
+                if isinstance(piece, bytes):
+                    self.output.append(piece)
+                else:
+                    self.output.append(Hangup() if piece[0] == "hangup" else Pause(piece[1]))
+
     def _header(self) -> str:
         now = self.wall()
         stamp = f"Date: {now:%m/%d/%y}    Time: {now:%H:%M:%S}.{now.microsecond // 1000:03d}"
@@ -310,13 +421,16 @@ class SimulatedRelay:
         shown = b"\r\n" + PROMPTS[self.level].encode()
         self.output.append(shown if self.spec.bare_prompts else STX + shown + ETX)
 
-    def _due(self, verb: str) -> list[Fault]:
-        heard = self._heard[verb] = self._heard.get(verb, 0) + 1
-        return [
-            fault
-            for fault in self.spec.faults
-            if fault.verb == verb and fault.nth < heard <= fault.nth + fault.times
-        ]
+    def _due(self, verb: str, words: Sequence[str]) -> list[Fault]:
+        found: list[Fault] = []
+        for name in (verb, " ".join((verb, *words))) if words else (verb,):
+            heard = self._heard[name] = self._heard.get(name, 0) + 1
+            found += [
+                fault
+                for fault in self.spec.faults
+                if fault.verb == name and fault.nth < heard <= fault.nth + fault.times
+            ]
+        return found
 
     def _befall(self, fault: Fault) -> None:
         if fault.kind == "event":

@@ -63,7 +63,7 @@ class Patience:
     quiet_s : float
         Silence after which a damaged block is over [s].
     tries : int
-        How often one block is asked for.
+        How often one block is asked for; a silence counts for two.
     most_bytes : int
         Largest file that is taken.
     """
@@ -193,9 +193,10 @@ class _Receiver:
             try:
                 mark = self._mark(self.patience.block_s)
                 if mark == EOT:
-                    # One byte may be noise: only the second in a row ends the file, and only
-                    # where nothing follows.
-                    self._silent()
+                    # One byte may be noise: only the second in a row ends the file, and where no
+                    # size was told, only if nothing follows.
+                    if size is None or len(content) < size:
+                        self._silent()
                     if ended:
                         break
                     ended, tries = True, tries + 1
@@ -205,7 +206,9 @@ class _Receiver:
             except (DeviceTimeout, _Damaged) as error:
                 self._give_up_block(error)
                 ended = False
-                tries, self.repeated = tries + 1, self.repeated + 1
+                # Whoever is silent is not waited for as often as one who sends what is damaged.
+                tries += 2 if isinstance(error, DeviceTimeout) else 1
+                self.repeated += 1
                 # A sender that never heard the C after block 0 would take NAK for its beginning,
                 # with sums of 8 bits in place of CRC.
                 self._say(_NAK if blocks else _C)
