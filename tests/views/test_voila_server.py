@@ -83,6 +83,20 @@ def sockets_of(kernel: psutil.Process) -> list[Path]:
     return [Path(one.laddr) for one in found if isinstance(one.laddr, str) and one.laddr[:1] == "/"]
 
 
+def test_a_reader_has_dashboards_in_the_language_they_chose(client: httpx.Client) -> None:
+    """Also the kernel knows it, and the choice holds for the pages that follow."""
+    english = client.get("/runs").text
+    assert '<html lang="en">' in english
+    assert "Failed, 24" in english
+    french = client.get("/runs?language=fr").text
+    assert '<html lang="fr">' in french
+    assert "Échecs, 24" in french
+    assert "?language=en" in french
+    assert '<html lang="fr">' in client.get("/").text
+    assert "Échecs, 24" in client.get("/runs").text
+    assert '<html lang="fr">' in client.get("/runs?language=xx").text
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/rain", "/voila/render/rain.ipynb", "/voila/render/x.ipynb"]
 )

@@ -124,14 +124,23 @@ def test_explore_live_leads_to_the_server_of_live_dashboards(shown) -> None:
     announce_live(shown, os.getpid())
     assert 'href="/live/rain"' in shown.client().get("/", headers=HTML).text
     answer = shown.client().get("/live/rain", follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (303, "http://127.0.0.1:8866/rain")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "http://127.0.0.1:8866/rain?language=en"
     assert shown.client().get("/live/absent", headers=HTML).status_code == 404
 
 
 def test_live_dashboards_on_every_address_are_reached_by_the_name_the_reader_used(shown) -> None:
     announce_live(shown, os.getpid(), host="0.0.0.0")
     answer = shown.client().get("/live/rain", follow_redirects=False)
-    assert answer.headers["location"] == "http://testserver:8866/rain"
+    assert answer.headers["location"] == "http://testserver:8866/rain?language=en"
+
+
+def test_explore_live_goes_on_in_the_language_of_the_reader(shown) -> None:
+    announce_live(shown, os.getpid())
+    client = shown.client()
+    client.get("/language/fr")
+    answer = client.get("/live/rain", follow_redirects=False)
+    assert answer.headers["location"].endswith("/rain?language=fr")
 
 
 def test_where_no_live_dashboards_run_the_link_says_so(shown) -> None:

@@ -19,13 +19,15 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.errors import ParameterError, WorkspaceError
 from workspace_lib.settings import Settings, load_settings
 from workspace_lib.views import blocks, theme
 from workspace_lib.views.html import EMPTY, Html, tag
-from workspace_lib.views.texts import Language, Texts, languages
+from workspace_lib.views.messages import Language
+from workspace_lib.views.texts import Texts, languages
 
 if TYPE_CHECKING:
     from workspace_lib.store.engines import Store
@@ -239,7 +241,7 @@ def open_board(name: str, *, language: str | None = None, site: str | None = Non
     Parameters
     ----------
     language : str, optional
-        ``en`` or ``fr`` in place of the site's; empty is the site's.
+        ``en`` or ``fr``; empty is what the reader of a live page chose, else the site's.
 
     Raises
     ------
@@ -255,7 +257,7 @@ def open_board(name: str, *, language: str | None = None, site: str | None = Non
         board.static = True
         page.boards.append(board)
         return board
-    chosen: Any = language or None
+    chosen: Any = language or _asked_language()
     return Board(name, load_settings(site), language=chosen)
 
 
@@ -299,7 +301,17 @@ def rows_of(published: Published) -> list[dict[str, Any]]:
     ]
 
 
+def _asked_language() -> str | None:
+    """Return the language that the address of a live page names, if there is such a one."""
+    asked = parse_qs(os.environ.get("QUERY_STRING", "") if _is_live() else "").get("language", [])
+    return next((one for one in asked if one in languages()), None)
+
+
 def _in_page() -> bool:
     """Return whether a page of ours is around the blocks, with style sheet and script."""
-    live = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
-    return live or _static.get() is not None
+    return _is_live() or _static.get() is not None
+
+
+def _is_live() -> bool:
+    """Return whether this is the kernel of a live page: its server says so."""
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")

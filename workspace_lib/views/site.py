@@ -20,6 +20,10 @@ ICON = (
 )
 #: Each language in its own words, so that whoever needs it can read it.
 LANGUAGE_NAMES: dict[str, str] = {"en": "English", "fr": "Français"}
+#: Where a browser keeps the language its reader chose, on every server of a host.
+LANGUAGE_COOKIE = "workspace_language"
+#: For how long [s].
+LANGUAGE_KEPT_S = 365 * 86_400
 _NAME = re.compile(r"[A-Za-z][\w-]*")
 
 

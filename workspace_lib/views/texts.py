@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 from workspace_lib.clock import ensure_utc
-from workspace_lib.views.messages import MESSAGES
+from workspace_lib.views.messages import MESSAGES, Language
 
-Language = Literal["en", "fr"]
 #: Shown in place of a value that does not exist; missing is not zero.
 MISSING = "–"
 NARROW_SPACE = "\u202f"
@@ -129,6 +127,6 @@ class Texts:
         return f"{self.zone.key} (UTC{clock.replace('-', '−')})"
 
 
-def languages() -> Mapping[str, Mapping[str, str]]:
+def languages() -> Mapping[Language, Mapping[str, str]]:
     """Return all messages by language, for tests and for the style guide."""
     return MESSAGES

@@ -26,8 +26,9 @@ from workspace_lib.settings import Settings
 from workspace_lib.views import blocks, theme
 from workspace_lib.views.board import static_page
 from workspace_lib.views.html import EMPTY, Html, tag
+from workspace_lib.views.messages import Language
 from workspace_lib.views.site import Site
-from workspace_lib.views.texts import Language, Texts
+from workspace_lib.views.texts import Texts
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from voila.tornado.handler import TornadoVoilaHandler
 
 from workspace_lib.views.blocks import badge, card, cards
 from workspace_lib.views.html import Html, tag
-from workspace_lib.views.site import Site
+from workspace_lib.views.site import LANGUAGE_COOKIE, LANGUAGE_KEPT_S, Site
 
 _WIDGETS = "application/vnd.voila.cell-output+json"
 _HEARTBEAT = "voila_heartbeat()"
@@ -29,10 +29,26 @@ class PageMixin:
     request: Any
 
     @property
+    def language(self) -> str:
+        """The language that the address names, else the one the reader chose, else the site's."""
+        known: dict[str, Site] = self.settings["workspace_sites"]
+        asked = [one.decode("latin-1") for one in self.request.query_arguments.get("language", [])]
+        chosen = self.get_cookie(LANGUAGE_COOKIE)  # type: ignore[attr-defined]
+        found: str = next(one for one in (*asked[-1:], chosen, *known) if one in known)
+        return found
+
+    @property
     def site(self) -> Site:
-        """The site these pages are about."""
-        site: Site = self.settings["workspace_site"]
+        """The site these pages are about, as the reader's language tells of it."""
+        site: Site = self.settings["workspace_sites"][self.language]
         return site
+
+    def remember_language(self) -> None:
+        """Keep the language that the address names for the pages that follow."""
+        if "language" in self.request.query_arguments:
+            self.set_cookie(  # type: ignore[attr-defined]
+                LANGUAGE_COOKIE, self.language, max_age=LANGUAGE_KEPT_S, samesite="lax"
+            )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say what happened in a sentence; details are in the log."""
@@ -61,6 +77,7 @@ class GalleryHandler(PageMixin, JupyterHandler):
     def get(self) -> None:
         if self.drop_token():
             return
+        self.remember_language()
         site, texts = self.site, self.site.texts
         tiles = []
         for name, title in site.boards().items():
@@ -82,6 +99,10 @@ class BoardHandler(PageMixin, TornadoVoilaHandler):  # type: ignore[misc]
             raise web.HTTPError(404)
         if self.drop_token():
             return
+        self.remember_language()
+        self.voila_configuration = self.settings["workspace_configurations"][self.language]
+        # What Voila tells the kernel of the address; a board reads its language there.
+        self.request.query = urlencode({"language": self.language})
         kernels = self.kernel_manager
         most = self.settings["workspace_max_kernels"]
         starting = self.settings["workspace_starting"]

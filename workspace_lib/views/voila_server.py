@@ -7,6 +7,7 @@ the system has them, and end when nobody needs them. `workspace_lib.views.live` 
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from jupyter_server.utils import url_path_join
 from tornado import httpserver, ioloop, netutil, web
 from traitlets.config import Config
 from voila.app import Voila
+from voila.configuration import VoilaConfiguration
 from voila.static_file_handler import TemplateStaticFileHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
@@ -36,7 +38,7 @@ from workspace_lib.settings import Settings
 from workspace_lib.views.access import address
 from workspace_lib.views.kernels import DashboardKernelManager
 from workspace_lib.views.site import Site
-from workspace_lib.views.texts import Texts
+from workspace_lib.views.texts import Texts, languages
 from workspace_lib.views.voila_pages import (
     BoardHandler,
     GalleryHandler,
@@ -112,18 +114,23 @@ class DashboardServer(Voila):  # type: ignore[misc]
         """Return the web application's settings, with ours added."""
         found: dict[str, Any] = super().init_settings()
         settings = self.workspace_settings
-        site = Site(
-            title=settings.title or settings.site_name,
-            texts=Texts(settings.language, settings.zone),
-            folder=Path(self.root_dir),
-            plotly=f"/voila/plotly/plotly.min.js?v={version('plotly')}",
-        )
-        self.voila_configuration.config.VoilaConfiguration.resources = {
-            "workspace": site.resources()
+        # The site's own language first: it is taken where the reader chose none.
+        sites = {
+            language: Site(
+                title=settings.title or settings.site_name,
+                texts=Texts(language, settings.zone),
+                folder=Path(self.root_dir),
+                plotly=f"/voila/plotly/plotly.min.js?v={version('plotly')}",
+                languages="?language=",
+            )
+            for language in dict.fromkeys((settings.language, *languages()))
         }
         self.identity_provider.login_handler_class = LoginHandler
         return found | {
-            "workspace_site": site,
+            "workspace_sites": sites,
+            "workspace_configurations": {
+                language: self._speaking(site) for language, site in sites.items()
+            },
             "workspace_max_kernels": settings.dashboards.max_kernels,
             "workspace_starting": set(),
             "workspace_patience": self.workspace_patience,
@@ -134,6 +141,12 @@ class DashboardServer(Voila):  # type: ignore[misc]
             },
             "default_handler_class": MissingHandler,
         }
+
+    def _speaking(self, site: Site) -> VoilaConfiguration:
+        """Return Voila's configuration with what the template needs in a site's language."""
+        config = copy.deepcopy(self.config)
+        config.VoilaConfiguration.resources = {"workspace": site.resources()}
+        return VoilaConfiguration(config=config)
 
     def init_handlers(self) -> list[Any]:
         """Return Voila's routes, without its tree, its contents and its files."""

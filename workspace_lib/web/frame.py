@@ -8,11 +8,10 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from workspace_lib.answers.site import settings_of
-from workspace_lib.views.site import Site
-from workspace_lib.views.texts import Language, languages
+from workspace_lib.views.messages import Language
+from workspace_lib.views.site import LANGUAGE_COOKIE, Site
+from workspace_lib.views.texts import languages
 from workspace_lib.views.twins import script_hash, site_of
-
-LANGUAGE_COOKIE = "workspace_language"
 
 
 def language_of(request: Request) -> Language:

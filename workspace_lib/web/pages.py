@@ -22,11 +22,11 @@ from workspace_lib.runs.ledger_queries import get_run
 from workspace_lib.views.access import live_address
 from workspace_lib.views.blocks import Freshness, age, badge, card, cards, when
 from workspace_lib.views.html import Html, tag
-from workspace_lib.views.site import Site
+from workspace_lib.views.site import LANGUAGE_COOKIE, LANGUAGE_KEPT_S, Site
 from workspace_lib.views.texts import Texts, languages
 from workspace_lib.views.twins import Twin, find_twin
 from workspace_lib.web.access import COOKIE, Visitor, client_address, page_reader
-from workspace_lib.web.frame import LANGUAGE_COOKIE, page, sentence, site_for
+from workspace_lib.web.frame import page, sentence, site_for
 from workspace_lib.web.limits import RateLimiter
 from workspace_lib.web.tokens import find_token
 
@@ -94,7 +94,7 @@ def live_dashboard(request: Request, visitor: Visitor, name: str) -> Response:
     if live is None:
         status = HTTPStatus.SERVICE_UNAVAILABLE
         return sentence(site, "front.no_live_title", "front.no_live", status)
-    return RedirectResponse(f"{live}{name}", HTTPStatus.SEE_OTHER)
+    return RedirectResponse(f"{live}{name}?language={site.texts.language}", HTTPStatus.SEE_OTHER)
 
 
 @router.get("/login")
@@ -144,7 +144,7 @@ def choose_language(request: Request, language: str) -> Response:
     target = _next(f"{came.path}?{came.query}" if came.query else came.path)
     answer = RedirectResponse(target, HTTPStatus.SEE_OTHER)
     if language in languages():
-        answer.set_cookie(LANGUAGE_COOKIE, language, max_age=365 * 86_400, samesite="lax")
+        answer.set_cookie(LANGUAGE_COOKIE, language, max_age=LANGUAGE_KEPT_S, samesite="lax")
     return answer
 
 

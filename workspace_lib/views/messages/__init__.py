@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from workspace_lib.views.messages import common, pages, rain, runs
+
+Language = Literal["en", "fr"]
 
 _MODULES: Final = (common, pages, runs, rain)
 
@@ -28,7 +30,7 @@ def _french(message: str) -> str:
     return message
 
 
-MESSAGES: Mapping[str, Mapping[str, str]] = {
+MESSAGES: Mapping[Language, Mapping[str, str]] = {
     "en": _merged("EN"),
     "fr": {key: _french(message) for key, message in _merged("FR").items()},
 }
