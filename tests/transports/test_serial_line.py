@@ -195,6 +195,27 @@ def test_a_session_that_is_over_can_be_given_time_to_leave(far: Far) -> None:
         assert read_exactly(line, 3) == b"bye"
 
 
+def test_a_session_can_be_ended_from_another_thread_and_left_in_good_order(far: Far) -> None:
+    line, end = pair(far)
+    ended: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            line.read()
+        except DeviceTimeout as error:
+            ended.append(error)
+
+    with closing(line), end:
+        reader = threading.Thread(target=wait)
+        reader.start()
+        line.end_session()
+        reader.join(30)
+        assert "session is over" in str(ended[0])
+        line.allow(30)
+        end.sendall(b"bye")
+        assert read_exactly(line, 3) == b"bye"
+
+
 def test_a_device_that_never_stops_talking_is_stopped(far: Far) -> None:
     line, end = pair(far, Limits(byte_s=60, most_bytes=1000))
     with closing(line), end:

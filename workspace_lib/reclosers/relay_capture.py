@@ -14,7 +14,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
-from workspace_lib.errors import ConfigError, DeviceError, FrameError
+from workspace_lib.errors import ConfigError, DeviceError, FrameError, WorkspaceError
 from workspace_lib.reclosers import cascii
 from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.record import NS, device_time
@@ -68,6 +68,8 @@ class Visit:
         ``done`` also where single events are damaged.
     why : str
         The reason where it is not done.
+    error : WorkspaceError or None
+        What ended it, where it is not done.
     found_level : str
         At which level the relay was found; other than ``0`` and ``1`` somebody left it there.
     identity : mapping
@@ -94,6 +96,7 @@ class Visit:
 
     outcome: Outcome = "done"
     why: str = ""
+    error: WorkspaceError | None = None
     found_level: str = ""
     asked_password: bool = False
     identity: Mapping[str, str] = field(default_factory=dict)
@@ -152,7 +155,7 @@ def visit_relay(
     except _Kept as error:
         raise error.cause from None
     except (DeviceError, ConfigError) as error:
-        visit.outcome, visit.why = _outcome(error, session), str(error)
+        visit.outcome, visit.why, visit.error = _outcome(error, session), str(error), error
         log.warning("Visit of %s: %s", line.where, error)
     visit.found_level, visit.asked_password = session.found_level, session.asked_password
     visit.aside = tuple(session.aside)

@@ -124,6 +124,13 @@ class SerialLine:
         self._session_end = max(self._session_end, now + seconds)
         self._most_bytes = max(self._most_bytes, self.received + most_bytes)
 
+    def end_session(self) -> None:
+        """Have the session be over now; any thread may. Whoever reads next gets DeviceTimeout.
+
+        `allow` still gives time to leave in good order.
+        """
+        self._session_end = min(self._session_end, self._clock.monotonic())
+
     def read(self, deadline: float | None = None, byte_s: float | None = None) -> bytes:
         """Return what arrives next, at least one byte.
 
