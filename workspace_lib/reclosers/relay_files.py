@@ -157,6 +157,8 @@ class EventFiles:
             self._be_sure()
             found = self._find(entry)
         if found is None:
+            if not self.history.unchanged():
+                raise _Shifted("a new event came while it was looked for")
             return None
         config = self._configs.pop(found.stem)
         if self._way == "SHOW" and data_type(config) == "BINARY":
