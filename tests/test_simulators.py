@@ -40,3 +40,14 @@ def test_a_production_site_refuses_simulators_and_their_secrets(make_site) -> No
     with pytest.raises(ConfigError, match="production"):
         simulators.announce(production, "rain", {"port": 2})
     assert simulators.secret(production, "PW") is None
+
+
+def test_what_a_simulator_has_several_of_is_found_by_its_address(settings: Settings) -> None:
+    urls = {"LAV-101": "socket://127.0.0.1:5001"}
+    simulators.announce(settings, "reclosers", {"host": "127.0.0.1", "urls": urls})
+    outputs = settings.outputs_dir
+    assert simulators.url_of(outputs, "simulator://reclosers/LAV-101") == urls["LAV-101"]
+    with pytest.raises(ConfigError, match="no 'LAV-102'"):
+        simulators.url_of(outputs, "simulator://reclosers/LAV-102")
+    with pytest.raises(ConfigError, match="make run"):
+        simulators.url_of(outputs, "simulator://relays/LAV-101")

@@ -76,6 +76,36 @@ def endpoint(settings: Settings, name: str) -> dict[str, Any]:
     return found
 
 
+def url_of(outputs: Path, address: str) -> str:
+    """Return where ``simulator://NAME/THING`` is: one of the ``urls`` of a running simulator.
+
+    For those who know a store and not its settings; a site marked ``production`` refuses such
+    addresses where it reads them.
+
+    Raises
+    ------
+    ConfigError
+        If no simulator of that name is running, or it has no such thing.
+    """
+    name, _, thing = address.removeprefix(SCHEME).partition("/")
+    path = outputs / REGISTRY_FOLDER / f"{safe_name(name)}.json"
+    if not path.exists():
+        raise ConfigError(
+            f"No simulator {name!r} is running.",
+            where=address,
+            fix=f"Start it: make run, or: workspace simulate {name}.",
+        )
+    urls = _read(path)["endpoint"].get("urls", {})
+    if thing not in urls:
+        raise ConfigError(
+            f"The simulator {name!r} has no {thing!r}.",
+            where=address,
+            fix=f"It has: {', '.join(urls) or 'nothing of that kind'}. Start it again after a "
+            "change of its list.",
+        )
+    return str(urls[thing])
+
+
 def secret(settings: Settings, name: str) -> str | None:
     """Return the demo secret ``name`` of a running simulator, or None."""
     if settings.production:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from workspace_lib.errors import DeviceError
+from workspace_lib.errors import DeviceBusy, DeviceError
 
 
 class RelayRefused(DeviceError):
@@ -50,6 +50,18 @@ class LevelLost(DeviceError):
 
 class RelaySilent(DeviceError):
     """Nothing that a relay says came over the line."""
+
+
+class RelayAsleep(RelaySilent):
+    """The relay did not wake up by its characters."""
+
+
+class GatewayLocked(DeviceError):
+    """The gateway does not let anybody through: its port is locked, or it is not up."""
+
+
+class GatewayBusy(DeviceBusy):
+    """Somebody else is at the relay, as the gateway says."""
 
 
 #: Words of SEL-351P 10-13, SEL-351A 10.13 and E.3, SEL-421 R.9.18, and of FILE commands.
