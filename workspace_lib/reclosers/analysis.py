@@ -160,8 +160,12 @@ def _analyse(measured: ThreePhase, line: Line | None, said: Told, trigger: str) 
     reference = inception
     if reference is None:
         reference = end if end else _row(event, event.trigger_s) or event.samples - 1
-    then = _before(currents, reference, measured.per_cycle, measured.filtered)
-    steady = _steady(measured, currents, inception, end, bits)
+    # A fault from the first sample on has nothing before it.
+    whole = inception is None and bool(bits.tripped) and bits.from_begin
+    then = None
+    if not whole:
+        then = _before(currents, reference, measured.per_cycle, measured.filtered)
+    steady = _steady(measured, currents, 0 if whole else inception, end)
     load = None if then is None else float(np.abs(currents[then]).max())
     grown = _grown(currents, then, steady)
     kind = _kind(bits, inception, end, load, grown, currents)
@@ -330,19 +334,15 @@ def _before(currents: Complexes, reference: int, per_cycle: int, filtered: bool)
 
 
 def _steady(
-    measured: ThreePhase,
-    currents: Complexes,
-    inception: int | None,
-    end: int | None,
-    bits: _Bits,
+    measured: ThreePhase, currents: Complexes, inception: int | None, end: int | None
 ) -> Ints:
     """Return the rows of the fault at which phasors are steady, at most `_MOST_WINDOWS`."""
     per_cycle = measured.per_cycle
-    if inception is None and not (bits.tripped and bits.from_begin):
+    if inception is None:
         return np.zeros(0, dtype=np.int64)
     window = per_cycle * 5 // 4 + (1 if measured.filtered else 0)
-    first = (inception or 0) + window
-    last = len(currents) if end is None or end <= (inception or 0) else end
+    first = inception + window
+    last = len(currents) if end is None or end <= inception else end
     rows = np.arange(first, last)
     rows = rows[np.isfinite(currents[first:last]).all(axis=1)] if len(rows) else rows
     if not len(rows):
