@@ -12,8 +12,10 @@ from workspace_lib.reclosers.relay_capture import CapturePlan, visit_relay
 from workspace_lib.reclosers.relay_commands import ALLOWED
 from workspace_lib.reclosers.simulator import Fault, RelaySpec, make_events
 from workspace_lib.reclosers.simulator_relay import FaultKind
+from workspace_lib.reclosers.ymodem import Patience
 from workspace_lib.transports.serial_line import Limits
 
+QUICK = Patience(start_s=0.4, block_s=0.4, byte_s=0.2, quiet_s=0.05)
 #: Each fault happens once or twice; then a visit goes well.
 MOST_VISITS = 12
 
@@ -26,7 +28,7 @@ def troubled(dice: random.Random, seed: int) -> RelaySpec:
     faults = [
         Fault(
             dice.choice(kinds),
-            dice.choice(["ACC", "ID", "CHI", "CEV", "CEV", "CEV", "QUI"]),
+            dice.choice(["ACC", "ID", "CHI", "CEV", "CEV", "CEV", "FIL", "FIL READ", "QUI"]),
             at=dice.choice([dice.randrange(60), dice.randrange(5000), -dice.randrange(1, 40)]),
             size=dice.choice([1, 1, 2, 5, 200]),
             wait_s=dice.choice([None, 0.05]),
@@ -46,6 +48,8 @@ def troubled(dice: random.Random, seed: int) -> RelaySpec:
         erased={events[1].key} if dice.random() < 0.2 else set(),
         level=dice.choice("00001EB2C"),
         jumper=dice.random() < 0.2,
+        file_numbers=dice.choice(["up", "newest"]),
+        tells_size=dice.random() < 0.7,
     )
 
 
@@ -63,13 +67,15 @@ def test_whatever_goes_wrong_in_the_end_all_is_there_and_nothing_is_wrong(
                 {*stored, *summaries},
                 CapturePlan(report=""),
                 password=lambda: "OTTER",
-                manners=Manners(probe_s=0.4, settle_s=0.05),
+                manners=Manners(probe_s=0.4, settle_s=0.05, transfer=QUICK),
             )
         truth = relay.simulator.truth()
-        reports = truth.reports("")
+        reports, files = truth.reports(""), truth.files()
         for event in visit.events:
             if event.state == "whole":
                 assert event.content == reports[event.key], event.why
+                kept = {one.kind: one.content for one in event.files if one.kind != "cev"}
+                assert kept == files.get(event.key, {}), event.why
                 assert event.key not in stored
                 stored[event.key] = event.content
             elif event.state == "summary":
