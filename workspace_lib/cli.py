@@ -21,7 +21,9 @@ from workspace_lib.errors import WorkspaceError
 #: Exit code of a command whose output nobody reads any more, as other programs have it.
 READER_GONE = 141
 
-FLOORS = ("formats", "store", "transports", "rain", "runs", "views", "web", "up", "doctor")
+FLOORS = (
+    "formats", "store", "transports", "rain", "reclosers", "runs", "views", "web", "up", "doctor",
+)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

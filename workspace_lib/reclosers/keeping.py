@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -43,6 +43,8 @@ _BETTER: Final = frozenset(
 _RECORD: Final = frozenset({"cfg", "dat", "hdr", "inf"})
 #: Damaged tries of one event that are kept for looking at.
 MOST_TRIES: Final = 6
+#: How far apart the same trigger may be told by a record and by a list [µs].
+NEAR_US: Final = 1000
 _ANSWERED: Final = frozenset({"done", "refused", "dropped"})
 
 
@@ -100,11 +102,14 @@ def keep_event(
     if event.state in ("moved", "gone"):
         return None
     device_us = event.entry.time.ns // 1000
+    _name_type(store, recloser.id, device_us, event.entry.event)
     with read(store.data) as connection:
         found = _find(connection, recloser.id, device_us, event.entry.event)
         files = [] if found is None else _files(connection, found.event_id)
     if found is not None and (found.state, event.state) not in _BETTER:
-        return int(found.event_id)
+        event = _lacking(event, found.state, files)
+        if not event.files:
+            return int(found.event_id)
     placed = _place(archive, recloser, event, files)
     fid = fid or _fid_of(event)
     values = {
@@ -119,12 +124,10 @@ def keep_event(
     }
     key = {"recloser": recloser.id, "device_us": device_us, "event": event.entry.event}
     with write(store.data) as connection:
-        number = _keep_row(connection, key, values, now)
-        if number is not None:
+        number, better = _keep_row(connection, key, values, now)
+        # Somebody else may have stored it whole meanwhile.
+        if better or (found is not None and found.state == "whole"):
             _keep_files(connection, number, placed, now)
-        else:  # somebody else stored it whole meanwhile
-            row = _find(connection, recloser.id, device_us, event.entry.event)
-            return None if row is None else int(row.event_id)
     if index:
         write_events_csv(store, archive, recloser)
     return number
@@ -253,12 +256,24 @@ def _by_ending(files: Sequence[FetchedFile]) -> list[tuple[str, bytes]]:
     return named
 
 
+def _lacking(event: FetchedEvent, state: str, known: Sequence[Row[str, str, str]]) -> FetchedEvent:
+    """Return an event with those of its files only whose kind a whole one lacks so far.
+
+    A record that was fetched by hand, say, goes with the report that the relay gave.
+    """
+    if (state, event.state) != ("whole", "whole"):
+        return replace(event, files=())
+    there = {row.kind for row in known if row.state == "kept"}
+    new = [file for file in event.files if file.kind not in there]
+    if there & _RECORD:
+        new = [file for file in new if file.kind not in _RECORD]
+    return replace(event, files=tuple(new))
+
+
 def _sound(event: FetchedEvent) -> list[FetchedFile]:
     """Return the files that stand among the whole ones: those of a record all or none."""
     if event.state == "whole":
         return list(event.files)
-    if event.state != "damaged":
-        return []
     record = [file for file in event.files if file.kind in _RECORD]
     complete = all(file.whole for file in record) and {"cfg", "dat"} <= {f.kind for f in record}
     return [file for file in event.files if file.whole and (file.kind not in _RECORD or complete)]
@@ -266,15 +281,15 @@ def _sound(event: FetchedEvent) -> list[FetchedFile]:
 
 def _keep_row(
     connection: Connection, key: Mapping[str, Any], values: dict[str, Any], now: datetime
-) -> int | None:
-    """Insert the event, or better the one that is there; None where that one is as good."""
+) -> tuple[int, bool]:
+    """Insert the event, or better the one that is there; return whether that was done."""
     added = connection.execute(
         insert_or_ignore(connection, recloser_events)
         .values(**key, **values, noticed=now)
         .returning(recloser_events.c.event_id)
     ).scalar()
     if added is not None:
-        return int(added)
+        return int(added), True
     columns = recloser_events.c
     row = connection.execute(
         select(columns.event_id, columns.state)
@@ -282,12 +297,12 @@ def _keep_row(
         .with_for_update()
     ).one()
     if (row.state, values["state"]) not in _BETTER:
-        return None
+        return int(row.event_id), False
     told = {name: value for name, value in values.items() if value is not None or name == "why"}
     connection.execute(
         update(recloser_events).where(columns.event_id == row.event_id).values(**told)
     )
-    return int(row.event_id)
+    return int(row.event_id), True
 
 
 def _keep_files(
@@ -319,6 +334,31 @@ def _find(
             columns.recloser == recloser, columns.device_us == device_us, columns.event == event
         )
     ).one_or_none()
+
+
+def _name_type(store: Store, recloser: str, device_us: int, event: str) -> None:
+    """Give an event its type that came without one, as a record fetched by hand may have.
+
+    Records tell their trigger more exactly than lists, so that a millisecond is between them.
+    """
+    columns = recloser_events.c
+    nameless = (
+        columns.recloser == recloser,
+        columns.event == "",
+        columns.device_us.between(device_us - NEAR_US, device_us + NEAR_US),
+    )
+    query = select(columns.event_id).where(*nameless)
+    with read(store.data) as connection:
+        if not event or connection.execute(query).first() is None:
+            return
+    with write(store.data) as connection:
+        found = connection.scalars(query).all()
+        if len(found) == 1 and _find(connection, recloser, device_us, event) is None:
+            connection.execute(
+                update(recloser_events)
+                .where(columns.event_id == found[0])
+                .values(event=event, device_us=device_us)
+            )
 
 
 def _files(connection: Connection, number: int) -> Sequence[Row[str, str, str]]:

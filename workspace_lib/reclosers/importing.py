@@ -1,0 +1,394 @@
+"""Events that people fetched by hand, taken into the archive and the store.
+
+So nothing of the history is fetched again: an event has the same identity whether it came from a
+relay or from a folder. The folder is only read. Doing it twice changes nothing, and so does taking
+in the archive's own folder, which makes the rows of a lost store anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from sqlalchemy import select
+
+from workspace_lib.errors import ParameterError
+from workspace_lib.reclosers.archive import Archive, open_archive
+from workspace_lib.reclosers.events_csv import write_events_csv
+from workspace_lib.reclosers.history import HistoryEntry
+from workspace_lib.reclosers.import_files import (
+    KNOWN,
+    FoundEvent,
+    FoundList,
+    Other,
+    find_events,
+)
+from workspace_lib.reclosers.import_whose import Owners
+from workspace_lib.reclosers.keeping import NEAR_US, keep_event
+from workspace_lib.reclosers.relay_plan import FetchedEvent, FetchedFile
+from workspace_lib.reclosers.report import DateOrder
+from workspace_lib.reclosers.settings import Recloser, load_fleet
+from workspace_lib.reclosers.tables import recloser_events, recloser_files
+from workspace_lib.settings import Settings
+from workspace_lib.store.engines import Store, read
+
+Became = Literal["taken", "listed", "known", "damaged", "unclear"]
+_MOST_LINES: Final = 200
+_SAYS: Final[Mapping[Became, str]] = {
+    "taken": "{} events taken in.",
+    "listed": "{} events known by lists only.",
+    "known": "{} events were kept already.",
+    "damaged": "{} damaged, kept in quarantine:",
+    "unclear": "{} not taken in:",
+}
+
+
+@dataclass(frozen=True)
+class ImportLine:
+    """What became of one event or file; ``path`` is below the folder."""
+
+    became: Became
+    path: str
+    recloser: str = ""
+    event: str = ""
+    why: str = ""
+
+    def text(self) -> str:
+        """Return the line as people read it."""
+        event = " ".join(one for one in (self.recloser, self.event) if one)
+        return ": ".join(one for one in (self.path, event, self.why) if one)
+
+
+@dataclass
+class ImportReport:
+    """What an import did, or would do; ``ignored`` counts files that belong to no event."""
+
+    lines: list[ImportLine] = field(default_factory=list)
+    ignored: int = 0
+    dry_run: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was damaged or left out."""
+        return not (self.count("damaged") or self.count("unclear"))
+
+    def count(self, became: Became) -> int:
+        """Return how many events or files ended so."""
+        return sum(line.became == became for line in self.lines)
+
+    def of(self, became: Became) -> list[ImportLine]:
+        """Return the lines that ended so."""
+        return [line for line in self.lines if line.became == became]
+
+    def text(self) -> str:
+        """Return the report as people read it: counts, and each file somebody should look at."""
+        parts = ["Nothing was changed; an import would do this:"] if self.dry_run else []
+        for became, said in _SAYS.items():
+            lines = self.of(became)
+            if lines or became in ("taken", "known"):
+                parts.append(said.format(len(lines)))
+            if became in ("damaged", "unclear"):
+                parts += [f"  {line.text()}" for line in lines[:_MOST_LINES]]
+                if more := lines[_MOST_LINES:]:
+                    parts.append(f"  and {len(more)} more")
+        if self.ignored:
+            parts.append(f"{self.ignored} files belong to no event.")
+        return "\n".join(parts)
+
+
+def import_folder(
+    store: Store,
+    settings: Settings,
+    folder: Path,
+    *,
+    ced: str = "all",
+    recloser: str | None = None,
+    dry_run: bool = False,
+    now: datetime,
+    run_id: str = "",
+) -> ImportReport:
+    """Take in what lies in a folder and below.
+
+    Parameters
+    ----------
+    ced : str
+        Territories whose reclosers are meant, with commas; ``all`` by default.
+    recloser : str, optional
+        The recloser that all files are of.
+    dry_run : bool
+        Only say what would be done.
+    now : datetime
+        When it is done.
+
+    Raises
+    ------
+    ParameterError
+        If the site has no such territory or recloser.
+    FormatError
+        If the folder cannot be read.
+    StoreError
+        If the archive or the store cannot be written; what was taken in so far stays.
+    """
+    fleet = load_fleet(settings)
+    meant = fleet.choose(ced, recloser or "all")
+    only = meant[0] if recloser is not None and len(meant) == 1 else None
+    if recloser is not None and only is None:
+        raise ParameterError("Name one recloser.", fix="Leave it out if there are more.")
+    task = _Import(store, open_archive(settings), folder, Owners(meant, only), dry_run)
+    task.run(now, run_id)
+    return task.report
+
+
+@dataclass(frozen=True)
+class _Event:
+    """An event with its recloser and the file it is told by."""
+
+    recloser: Recloser
+    event: FetchedEvent
+    paths: tuple[Path, ...]
+    samples: int = 0
+
+    @property
+    def time_us(self) -> int:
+        return self.event.entry.time.ns // 1000
+
+
+class _Import:
+    """One import: first everything is looked at, then it is kept recloser by recloser."""
+
+    def __init__(
+        self, store: Store, archive: Archive, folder: Path, owners: Owners, dry_run: bool
+    ) -> None:
+        self._store, self._archive = store, archive
+        self._folder, self._owners = folder, owners
+        self.report = ImportReport(dry_run=dry_run)
+        self._whole: dict[str, list[_Event]] = {}
+        self._damaged: dict[str, list[_Event]] = {}
+        self._listed: dict[str, list[_Event]] = {}
+        self._reclosers: dict[str, Recloser] = {}
+
+    def run(self, now: datetime, run_id: str) -> None:
+        for found in find_events(self._folder, self._order, self._known_files()):
+            self._look(found)
+        for name in sorted(self._reclosers):
+            recloser = self._reclosers[name]
+            keep = self._keeper(recloser, now, run_id)
+            self._keep_all(recloser, keep)
+            if not self.report.dry_run:
+                write_events_csv(self._store, self._archive, recloser)
+
+    # What is there
+
+    def _look(self, found: FoundEvent | FoundList | Other) -> None:
+        if isinstance(found, Other):
+            self._other(found)
+        elif isinstance(found, FoundList):
+            self._list(found)
+        else:
+            self._event(found)
+
+    def _other(self, found: Other) -> None:
+        if found.why == KNOWN:
+            self._line("known", found.path)
+        elif found.why:
+            self._line("unclear", found.path, why=found.why)
+        else:
+            self.report.ignored += 1
+
+    def _event(self, found: FoundEvent) -> None:
+        whose = self._owners.of(self._below(found.paths[0]), found.names)
+        if whose.recloser is None or found.entry is None:
+            why = "; ".join(one for one in (found.damage, whose.why) if one)
+            became: Became = "damaged" if found.damage and whose.recloser else "unclear"
+            self._line("unclear" if found.entry is None else became, found.paths[0], why=why)
+            return
+        files = found.files
+        if found.damage:
+            files = tuple(replace(file, whole=False) for file in files)
+        state: Literal["whole", "damaged"] = "damaged" if found.damage else "whole"
+        why = found.damage or found.doubts
+        event = FetchedEvent(found.entry, state, files, why=why)
+        kept = self._damaged if found.damage else self._whole
+        self._add(kept, _Event(whose.recloser, event, found.paths, found.samples))
+
+    def _list(self, found: FoundList) -> None:
+        for bad in found.bad:
+            self._line("unclear", found.path, why=bad)
+        whole = self._owners.of(self._below(found.path), found.names)
+        for one in found.listed:
+            if one.state == "damaged":
+                continue  # the relay may still have it
+            recloser = self._owners.named(one.recloser) if one.recloser else whole.recloser
+            if recloser is None:
+                why = (
+                    f"{one.recloser!r} is no recloser that is meant" if one.recloser else whole.why
+                )
+                self._line("unclear", found.path, why=f"line {one.line}: {why}")
+                continue
+            event = FetchedEvent(one.entry, "summary", why=f"listed in {found.path.name}")
+            self._add(self._listed, _Event(recloser, event, (found.path,)))
+
+    def _add(self, to: dict[str, list[_Event]], one: _Event) -> None:
+        self._reclosers[one.recloser.id] = one.recloser
+        to.setdefault(one.recloser.id, []).append(one)
+
+    # What becomes of it
+
+    def _keep_all(self, recloser: Recloser, keep: Callable[[FetchedEvent], None] | None) -> None:
+        stored = self._stored(recloser.id)
+        groups = (self._whole, self._damaged, self._listed)
+        whole, damaged, listed = (group.get(recloser.id, []) for group in groups)
+        types = _Types((*whole, *damaged, *listed), stored)
+        for merged, left in _merged([types.named(one) for one in whole]):
+            key = (merged.time_us, merged.event.entry.event)
+            for other in left:
+                why = "another report of an event that is kept"
+                self._line("known", other.paths[0], other, why=why)
+            known = stored.get(key) == "whole"
+            if keep is not None:
+                keep(merged.event)
+            self._line("known" if known else "taken", merged.paths[0], merged)
+            stored[key] = "whole"
+        for one in map(types.named, damaged):
+            key = (one.time_us, one.event.entry.event)
+            if stored.get(key) in ("whole", "summary"):
+                self._line("known", one.paths[0], one)
+                continue
+            if keep is not None:
+                keep(one.event)
+            self._line("damaged", one.paths[0], one, why=one.event.why)
+            stored[key] = "damaged"
+        for one in map(types.named, listed):
+            key = (one.time_us, one.event.entry.event)
+            if stored.get(key) in ("whole", "summary"):
+                self._line("known", one.paths[0], one)
+                continue
+            if keep is not None:
+                keep(one.event)
+            self._line("listed", one.paths[0], one)
+            stored[key] = "summary"
+
+    def _keeper(
+        self, recloser: Recloser, now: datetime, run_id: str
+    ) -> Callable[[FetchedEvent], None] | None:
+        if self.report.dry_run:
+            return None
+
+        def keep(event: FetchedEvent) -> None:
+            keep_event(
+                self._store,
+                self._archive,
+                recloser,
+                event,
+                now=now,
+                run_id=run_id,
+                origin="import",
+                index=False,
+            )
+
+        return keep
+
+    def _stored(self, recloser: str) -> dict[tuple[int, str], str]:
+        columns = recloser_events.c
+        query = select(columns.device_us, columns.event, columns.state)
+        with read(self._store.data) as connection:
+            rows = connection.execute(query.where(columns.recloser == recloser)).all()
+        return {(row.device_us, row.event): row.state for row in rows}
+
+    def _known_files(self) -> Callable[[Path, Sequence[str]], bool]:
+        """Return what tells whether files are kept, of the recloser that their path tells."""
+        query = (
+            select(recloser_files.c.sha256, recloser_events.c.recloser)
+            .join(recloser_events, recloser_events.c.event_id == recloser_files.c.event_id)
+            .where(recloser_files.c.state == "kept")
+        )
+        kept: dict[str, set[str]] = {}
+        with read(self._store.data) as connection:
+            for digest, recloser in connection.execute(query):
+                kept.setdefault(digest, set()).add(recloser)
+
+        def known(path: Path, digests: Sequence[str]) -> bool:
+            whose = self._owners.of(self._below(path)).recloser
+            return all(
+                digest in kept and (whose is None or whose.id in kept[digest]) for digest in digests
+            )
+
+        return known
+
+    def _order(self, path: Path) -> DateOrder:
+        whose = self._owners.of(self._below(path)).recloser
+        return whose.date_order if whose is not None else "MDY"
+
+    def _below(self, path: Path) -> Path:
+        """Return a path with the name of the folder itself, which may tell the recloser."""
+        return Path(self._folder.resolve().name) / path.relative_to(self._folder)
+
+    def _line(
+        self, became: Became, path: Path, one: _Event | None = None, *, why: str = ""
+    ) -> None:
+        recloser = event = ""
+        if one is not None:
+            entry = one.event.entry
+            recloser, event = one.recloser.id, f"{entry.time} {entry.event}".strip()
+        below = path.relative_to(self._folder).as_posix()
+        self.report.lines.append(ImportLine(became, below, recloser, event, why))
+
+
+class _Types:
+    """Types of events that came without one: records tell none, lists and reports do."""
+
+    def __init__(self, told: Iterable[_Event], stored: Iterable[tuple[int, str]]) -> None:
+        self._known = {(one.time_us, one.event.entry.event) for one in told} | set(stored)
+
+    def named(self, one: _Event) -> _Event:
+        """Return an event with the type and time of the only one that it can be."""
+        entry = one.event.entry
+        if entry.event:
+            return one
+        near = {key for key in self._known if key[1] and abs(key[0] - one.time_us) <= NEAR_US}
+        if len(near) != 1:
+            return one
+        time_us, event = near.pop()
+        time = replace(entry.time, ns=time_us * 1000)
+        return replace(one, event=replace(one.event, entry=replace(entry, time=time, event=event)))
+
+
+def _merged(events: Sequence[_Event]) -> Iterable[tuple[_Event, list[_Event]]]:
+    """Give each event once, with all its files; of two reports the one with more samples."""
+    together: dict[tuple[int, str], list[_Event]] = {}
+    for one in events:
+        together.setdefault((one.time_us, one.event.entry.event), []).append(one)
+    for same in together.values():
+        best, *others = sorted(same, key=lambda one: one.samples, reverse=True)
+        left = []
+        for other in others:
+            kinds = {file.kind for file in best.event.files}
+            new: tuple[FetchedFile, ...] = other.event.files
+            digests = {file.sha256 for file in best.event.files}
+            if all(file.sha256 in digests for file in new):
+                continue  # the same file twice
+            if kinds & {file.kind for file in new}:
+                left.append(other)
+                continue
+            best = replace(
+                best,
+                event=replace(
+                    best.event,
+                    entry=_fuller(best.event.entry, other.event.entry),
+                    files=(*best.event.files, *new),
+                ),
+            )
+        yield best, left
+
+
+def _fuller(entry: HistoryEntry, other: HistoryEntry) -> HistoryEntry:
+    """Return an entry with what it lacks by the other."""
+    lacking = {
+        name: getattr(other, name)
+        for name in ("location", "current", "frequency", "group", "shot", "targets", "reference")
+        if getattr(entry, name) in (None, "")
+    }
+    return replace(entry, **lacking)
