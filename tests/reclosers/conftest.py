@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from workspace_lib.reclosers.relay import Manners, RelaySession
 from workspace_lib.reclosers.simulator import RelaySimulator, RelaySpec
+from workspace_lib.reclosers.simulator_gateway import GatewayManners, RelayAt
 from workspace_lib.reclosers.ymodem import Patience
 from workspace_lib.settings import Settings
 from workspace_lib.store.engines import Store
@@ -88,12 +91,58 @@ def patient() -> Manners:
 @pytest.fixture(scope="session")
 def filling() -> ModuleType:
     """What writes rows as captures and analyses leave them."""
+    return _beside("filling")
+
+
+@pytest.fixture(scope="session")
+def fleets() -> ModuleType:
+    """What makes fleets of simulated relays and reads what is kept of them."""
+    return _beside("fleets")
+
+
+@pytest.fixture
+def start_fleet(
+    fleets: ModuleType, make_site: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Any]]:
+    """Start relays behind a gateway and make the site that lists them; stopped in the end.
+
+    ``more`` is what the list says of a relay besides, by its name; ``wing`` are settings.
+    """
+    monkeypatch.setenv(fleets.SECRET, fleets.PASSWORD)
+    with ExitStack() as stack:
+
+        def start(
+            relays: list[RelayAt],
+            manners: GatewayManners | None = None,
+            *,
+            more: dict[str, dict[str, Any]] | None = None,
+            also: list[dict[str, Any]] | None = None,
+            wing: dict[str, Any] | None = None,
+            **gateway: Any,
+        ) -> Any:
+            simulator, urls = fleets.start_gateway(relays, manners, **gateway)
+            stack.callback(simulator.stop)
+            wings = {"reclosers": {"password": f"secret://{fleets.SECRET}"} | (wing or {})}
+            settings = make_site({"timezone": "UTC", "wings": wings})
+            entries = [
+                fleets.entry_of(at, urls[at.id], **(more or {}).get(at.id, {})) for at in relays
+            ]
+            fleets.write_fleet(settings, [*entries, *(also or [])])
+            store = stack.enter_context(open_store(settings, create=True))
+            return fleets.SimulatedFleet(settings, store, simulator, urls, relays)
+
+        yield start
+
+
+def _beside(name: str) -> ModuleType:
+    """Load a module that stands beside the tests."""
     spec = importlib.util.spec_from_file_location(
-        "recloser_filling", Path(__file__).parent / "filling.py"
+        f"recloser_{name}", Path(__file__).parent / f"{name}.py"
     )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
     spec.loader.exec_module(module)
     return module
 
