@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workspace_lib.errors import ParameterError
-from workspace_lib.reclosers.faults import TYPES, Line, Phasors, fault_type, line_of, locate
+from workspace_lib.reclosers.faults import (
+    TYPES,
+    Line,
+    Phasors,
+    fault_type,
+    line_of,
+    locate,
+    sector,
+    superimposed,
+)
 from workspace_lib.reclosers.phasors import A
 
 LINE = Line(complex(2.0, 8.0), complex(5.0, 24.0), 10.0)
@@ -129,7 +138,7 @@ def test_a_published_event_is_as_far_as_published(real_data: Path) -> None:
     def at(row: int) -> Phasors:
         x, y = np.array(rows[row]), np.array(rows[row - 1])
         phasor = x + 1j * y
-        return Phasors(tuple(phasor[:3]), tuple(phasor[5:8] * 1000))  # type: ignore[arg-type]
+        return Phasors(tuple(phasor[:3]), tuple(phasor[5:8] * 1000))
 
     before, during = at(4 + mark % 4), at(mark)  # whole cycles apart
     assert fault_type(before, during) == "AG"
@@ -139,3 +148,99 @@ def test_a_published_event_is_as_far_as_published(real_data: Path) -> None:
     assert found.reactance == pytest.approx(2.33, abs=0.02)
     assert found.takagi == pytest.approx(2.35, abs=0.02)
     assert found.modified_takagi == pytest.approx(2.35, abs=0.02)
+
+
+# --- load, weak faults, the angle between I2 and I0 -----------------------------------------------
+
+
+def feeder(kind: str, m: float, ohms: float, load_ohms: complex) -> tuple[Phasors, Phasors]:
+    """Solve a feeder in phase quantities: source, line to the fault, load behind it in each phase.
+
+    The load is an impedance to ground at the fault, so that its currents change with the voltage.
+    Returns before and during; any of the ten types.
+    """
+    source = 14_400 * np.array([1, A**2, A])
+    one, zero = complex(0.3, 1.2) + m * LINE.z1, complex(0.2, 1.0) + m * LINE.z0
+    own, mutual = (zero + 2 * one) / 3, (zero - one) / 3
+    series = np.full((3, 3), mutual) + np.eye(3) * (own - mutual)
+    loads = np.diag([1 / load_ohms] * 3)
+    fault = np.zeros((3, 3), complex)
+    phases = ["ABC".index(letter) for letter in kind if letter != "G"]
+    if len(phases) == 1:
+        fault[phases[0], phases[0]] = 1 / ohms
+    else:
+        # To a common point: grounded by the same resistance, or not at all.
+        arms = np.zeros((3, 3), complex)
+        for phase in phases:
+            arms[phase, phase] = 1 / ohms
+        column = arms.sum(axis=1, keepdims=True)
+        ground = 1 / ohms if kind.endswith("G") else 0.0
+        fault = arms - column @ column.T / (column.sum() + ground)
+
+    def solve(admittance: np.ndarray) -> Phasors:
+        volts = np.linalg.solve(np.eye(3) + series @ admittance, source)
+        current = admittance @ volts
+        behind = np.full((3, 3), (complex(0.2, 1.0) - complex(0.3, 1.2)) / 3)
+        behind += np.eye(3) * complex(0.3, 1.2)
+        return Phasors(tuple(current), tuple(source - behind @ current))
+
+    return solve(loads), solve(loads + fault)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@given(st.floats(0.05, 1.0), st.floats(0.5, 60.0), st.floats(20.0, 2000.0), st.floats(0.0, 35.0))
+def test_every_type_is_known_under_any_load(
+    kind: str, m: float, ohms: float, load: float, angle: float
+) -> None:
+    before, during = feeder(kind, m, ohms, polar(load, angle))
+    assert fault_type(before, during) == kind
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_fault_weaker_than_the_load_is_known(kind: str) -> None:
+    before, during = feeder(kind, 0.8, 150.0, polar(25.0, 20.0))
+    load = abs(before.i[0])
+    added = max(abs(now - then) for now, then in zip(during.i, before.i, strict=True))
+    assert added < 0.3 * load  # 90 A of a fault in 500 A of load
+    assert fault_type(before, during) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "types"),
+    [
+        ("AG", ("AG", "BCG")), ("BG", ("BG", "CAG")), ("CG", ("CG", "ABG")),
+        ("BCG", ("AG", "BCG")), ("CAG", ("BG", "CAG")), ("ABG", ("CG", "ABG")),
+    ],
+)  # fmt: skip
+def test_the_angle_between_sequence_currents_leaves_two_types(
+    kind: str, types: tuple[str, str]
+) -> None:
+    assert sector(superimposed(*feeder(kind, 0.5, 2.0, polar(200.0, 20.0)))) == types
+
+
+def test_without_ground_the_angle_says_nothing() -> None:
+    for kind in ("AB", "BC", "CA", "ABC"):
+        assert sector(superimposed(*feeder(kind, 0.5, 2.0, polar(200.0, 20.0)))) is None
+
+
+def test_the_angle_decides_where_sizes_mislead() -> None:
+    # A transformer behind the recloser feeds zero sequence current into all three phases.
+    def phases(zero: complex, positive: complex, negative: complex) -> tuple[complex, ...]:
+        return (
+            zero + positive + negative,
+            zero + A**2 * positive + A * negative,
+            zero + A * positive + A**2 * negative,
+        )
+
+    none = Phasors((0j, 0j, 0j), (0j, 0j, 0j))
+    infeed = Phasors(phases(900 + 0j, 200 + 0j, 200 + 0j), (0j, 0j, 0j))  # type: ignore[arg-type]
+    assert min(abs(one) for one in infeed.i) > 0.5 * max(abs(one) for one in infeed.i)
+    assert fault_type(none, infeed) == "AG"
+    turned = Phasors((infeed.i[2], infeed.i[0], infeed.i[1]), infeed.v)
+    assert fault_type(none, turned) == "BG"
+
+
+def test_a_three_phase_fault_that_is_a_little_uneven_stays_one() -> None:
+    none = Phasors((0j, 0j, 0j), (0j, 0j, 0j))
+    uneven = Phasors((1000 + 0j, 900 * A**2, 820 * A), (0j, 0j, 0j))
+    assert fault_type(none, uneven) == "ABC"

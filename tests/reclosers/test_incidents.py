@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from workspace_lib.errors import ParameterError
-from workspace_lib.reclosers.incidents import ASSUMED_GAP_S, Operation, gap_s, incidents
+from workspace_lib.reclosers.analysis import analyse_entry, analyse_event
+from workspace_lib.reclosers.analysis_values import EventAnalysis, Located
+from workspace_lib.reclosers.cev import parse_cev
+from workspace_lib.reclosers.history import HistoryEntry
+from workspace_lib.reclosers.incidents import (
+    ASSUMED_GAP_S,
+    IncidentFault,
+    Operation,
+    fault_of,
+    gap_s,
+    incidents,
+    last_shot_of,
+    operation_of,
+)
 from workspace_lib.reclosers.record import device_time
+from workspace_lib.reclosers.simulator_events import make_events
 
 START = datetime(2026, 3, 1, 7, 50)
 
@@ -97,3 +112,99 @@ def test_a_time_that_cannot_be_is_refused() -> None:
         incidents([], gap_s=0)
     with pytest.raises(ParameterError):
         gap_s({}, 0)
+
+
+# --- from analysed events -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["C", "R S32"])
+def test_analysed_events_make_the_incidents_that_were_simulated(words: str) -> None:
+    for seed in range(6):
+        events = make_events("351R", 12, seed=seed)
+        analyses = [analyse_event(parse_cev(event.cev_of(words)).data) for event in events]
+        operations = [operation_of("LCL-12", one) for one in analyses]
+        assert [one is None for one in operations] == [event.kind == "ER" for event in events]
+        found = incidents([one for one in operations if one])
+        # Each fault of the simulator has a place of its own; the oldest may be cut off.
+        places = list(dict.fromkeys(e.distance for e in reversed(events) if e.kind != "ER"))
+        assert len(found) == len(places)
+        for incident, place in zip(found, places, strict=True):
+            shots = [event for event in events if event.distance == place]
+            assert len(incident.operations) == len(shots)
+            permanent = any(event.lockout for event in shots)
+            assert incident.outcome == ("permanent" if permanent else "momentary")
+
+
+def analysis(**values: Any) -> EventAnalysis:
+    given = {"kind": "fault", "trigger": "2026-03-01T07:50:00.249", "event": "AG T"}
+    return EventAnalysis(**{**given, **values})
+
+
+def test_an_event_that_did_not_trip_is_no_operation() -> None:
+    assert operation_of("R", analysis(tripped=False)) is None
+    assert operation_of("R", analysis(tripped=None, event="AG")) is None
+    assert operation_of("R", analysis(tripped=True, trigger="")) is None
+
+
+def test_without_bits_the_relays_word_says_that_it_tripped() -> None:
+    for word in ("AG T", "TRIP", "TRIP3"):
+        found = operation_of("R", analysis(tripped=None, event=word, shot=1))
+        assert found is not None
+        assert (str(found.time), found.shot) == ("2026-03-01T07:50:00.249", 1)
+
+
+def entry(after_s: float, shot: str, targets: str = "INST 50") -> HistoryEntry:
+    when = device_time(START + timedelta(seconds=after_s), 0, 3)
+    return HistoryEntry(1, when, "AG T", 4.2, 900.0, 60.0, "1", shot, targets)
+
+
+def test_a_sequence_of_which_only_the_list_is_left_is_an_incident() -> None:
+    listed = [entry(0, "0"), entry(3, "1"), entry(20, "2"), entry(40, "3", "INST 50 79LO")]
+    found = [operation_of("R", analyse_entry(one)) for one in listed]
+    (incident,) = incidents([one for one in found if one])
+    assert (len(incident.operations), incident.outcome) == (4, "permanent")
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome"), [(None, "unknown"), (1, "permanent"), (3, "momentary")]
+)
+def test_settings_tell_how_a_sequence_of_the_list_ended(last: int | None, outcome: str) -> None:
+    found = [operation_of("R", analyse_entry(one)) for one in (entry(0, "0"), entry(3, "1"))]
+    (incident,) = incidents([one for one in found if one], last_shot=last)
+    assert incident.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("settings", "last"),
+    [
+        ({}, None),
+        ({"79OI1": "30.00", "79OI2": "600", "79OI3": "0.00"}, 2),
+        ({"79OI1": "0.00"}, 0),
+        ({"79OI1": "OFF"}, 0),
+        ({f"79OI{n}": "300" for n in range(1, 5)}, 4),
+    ],
+)
+def test_the_last_shot_is_the_number_of_open_intervals(
+    settings: dict[str, str], last: int | None
+) -> None:
+    assert last_shot_of(settings) == last
+
+
+def place(best: float, low: float, high: float) -> Located:
+    return Located(best, low, high, best, best, best, 24.2)
+
+
+def test_the_fault_of_an_incident_is_that_of_most_of_its_events() -> None:
+    found = fault_of(
+        [
+            analysis(fault_type="AG", magnitude_a=800.0, located=place(4.0, 3.8, 4.3)),
+            analysis(fault_type="AG", magnitude_a=900.0, located=place(4.4, 4.1, 4.5)),
+            analysis(fault_type="ABG", magnitude_a=1200.0, located=place(9.0, 8.0, 10.0)),
+            analysis(kind="trip"),
+        ]
+    )
+    assert (found.fault_type, found.phases, found.magnitude_a) == ("AG", "A", 1200.0)
+    assert found.distance == pytest.approx(4.2)
+    assert (found.distance_low, found.distance_high) == (3.8, 4.5)
+    assert fault_of([analysis(fault_type="AG"), analysis(fault_type="BG")]).fault_type == "BG"
+    assert fault_of([]) == IncidentFault()

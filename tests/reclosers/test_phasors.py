@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from workspace_lib.errors import DataQualityError, ParameterError
 from workspace_lib.reclosers.cev import read_cev
+from workspace_lib.reclosers.comtrade import read_comtrade
 from workspace_lib.reclosers.phasors import (
     A,
     cosine,
@@ -126,3 +127,27 @@ def test_a_record_of_many_rates_has_no_phasors(truth: Any) -> None:
     changed = event.__class__(**{**event.__dict__, "rates": ((1000.0, 5), (50.0, 60))})
     with pytest.raises(DataQualityError):
         samples_per_cycle(changed)
+
+
+def test_published_samples_have_the_published_phasor(real_data: Path) -> None:
+    event = read_comtrade(real_data / "recloser" / "zs_xtz_multirate" / "xtz.cfg").data
+    values = event.values[:, 0]
+    published = {0: -84.691, 602: 65.465, 1282: 85.316}
+    for place, value in published.items():
+        assert values[place] == pytest.approx(value, abs=5e-4)
+    found = fourier(values[:64], 64)[63]
+    assert abs(found) == pytest.approx(60.19, abs=5e-3)
+    # There angles follow the sine.
+    assert float(degrees(found * 1j)) == pytest.approx(-95.654, abs=5e-3)
+    assert complex(found * 1j) == pytest.approx(complex(-5.93, -59.897), abs=2e-3)
+
+
+def test_a_sliding_rms_of_filtered_rows_is_too_small_by_the_root_of_two(real_data: Path) -> None:
+    path = real_data / "recloser" / "sel710_cev" / "Ex1_710 (1).cev"
+    event: EventRecord = read_cev(path).data
+    for name in ("IA", "IB", "IC"):
+        rows = event.channel(name)
+        pair = abs(from_filtered(rows, 4)[160])
+        sliding = math.sqrt(float(np.mean(rows[157:161] ** 2)))
+        assert event.summary[f"{name}(A)"] == pytest.approx(pair, abs=0.1)
+        assert sliding == pytest.approx(pair / math.sqrt(2), rel=0.02)

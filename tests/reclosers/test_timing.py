@@ -101,6 +101,52 @@ def test_an_event_without_currents_is_refused() -> None:
         timing(event(), ("IX",))
 
 
+def test_whether_it_locked_out_is_unknown_without_such_a_bit() -> None:
+    assert timing(event()).locked_out is None
+    assert timing(event(bits={"79LO": (600, 601)})).locked_out is False
+
+
+def test_a_weak_fault_to_ground_shows_in_the_sum_of_the_phases() -> None:
+    # 80 A beside a load of 500 A: no phase changes by as much as a load may.
+    heavy = event(load=500.0, fault=580.0, end=None)
+    assert cycles(timing(heavy).inception_s) == pytest.approx(4, abs=0.3)
+
+
+@pytest.mark.parametrize("per_cycle", [4, 16])
+def test_currents_that_a_relays_filter_lets_fade_end_when_they_ended(per_cycle: int) -> None:
+    fine = event(inception=128, end=320)
+    weights = np.cos(2 * np.pi * np.arange(PER_CYCLE) / PER_CYCLE) * 2 / PER_CYCLE
+    filtered = np.column_stack([np.convolve(one, weights)[: len(one)] for one in fine.values.T])[
+        :: PER_CYCLE // per_cycle
+    ]
+    rate = HZ * per_cycle
+    slow = EventRecord(
+        **{
+            **vars(fine),
+            "values": filtered / math.sqrt(2),
+            "bits": fine.bits[:: PER_CYCLE // per_cycle],
+            "t_ns": np.rint(np.arange(len(filtered)) * 1e9 / rate).astype(np.int64),
+            "rates": ((rate, len(filtered)),),
+            "peak_factor": math.sqrt(2),
+        }
+    )
+    assert cycles(timing(slow).current_zero_s) == pytest.approx(10, abs=0.3)
+
+
+def test_missing_samples_are_no_end_of_currents() -> None:
+    found = event(end=None)
+    found.values[200:230] = np.nan
+    assert timing(found).current_zero_s is None
+    assert cycles(timing(found).inception_s) == pytest.approx(4, abs=0.1)
+
+
+def test_a_record_shorter_than_a_cycle_has_no_times() -> None:
+    whole = event()
+    kept = {"t_ns": whole.t_ns[:20], "values": whole.values[:20], "bits": whole.bits[:20]}
+    found = timing(EventRecord(**{**vars(whole), **kept}))
+    assert (found.inception_s, found.current_zero_s) == (None, None)
+
+
 @pytest.mark.parametrize(
     "name",
     ["D1_351R_4spc_filtered.CEV", "D2_351A_raw16_dig4.CEV", "D3_651R2_raw32_dig4.CEV"],
@@ -112,4 +158,4 @@ def test_synthesised_events_are_cleared_when_they_were_made_to(real_data: Path, 
     }
     found = timing(read_cev(folder / name).data)
     assert found.clearing_s is not None
-    assert found.clearing_s * 60 == pytest.approx(truth[name]["clearing_cycles"], abs=0.5)
+    assert found.clearing_s * 60 == pytest.approx(truth[name]["clearing_cycles"], abs=0.25)
