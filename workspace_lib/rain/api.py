@@ -1,26 +1,25 @@
 """``/api/v1/rain``: gauges, rows, coverage, sums, totals, maxima and yearly files, to be read.
 
 Times are (from, to]: a row stamped t counts the step that ends at t. Both ends must have a zone;
-those beyond `EARLIEST` and `LATEST`, between which all rows lie, are brought there.
+those beyond what `answers.instants` takes, between which all rows lie, are brought there.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import groupby, islice
 from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from workspace_lib.answers.downloads import FILE, send_file
+from workspace_lib.answers.instants import Instant
 from workspace_lib.answers.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from workspace_lib.answers.problems import NOT_FOUND, Refusal
 from workspace_lib.answers.site import now_of, settings_of, store_of
@@ -53,9 +52,6 @@ from workspace_lib.store.engines import read
 
 router = APIRouter(prefix="/rain", tags=["rain"], responses=NOT_FOUND)
 
-EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
-LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-_WRITTEN = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}")
 #: A gauge whose newest row is older than this is silent [s].
 SILENT_S: Final = 1800.0
 MEDIA_TYPES: Final = {
@@ -66,18 +62,6 @@ MEDIA_TYPES: Final = {
 }
 
 
-def _within(instant: datetime) -> datetime:
-    return min(max(instant, EARLIEST), LATEST).astimezone(UTC)
-
-
-def _written(value: object) -> object:
-    """Take a date and a time; a bare number would be taken for seconds since 1970."""
-    if isinstance(value, str) and not _WRITTEN.match(value):
-        raise ValueError("write it like 2026-11-20T12:00:00Z")
-    return value
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_within)]
 From = Annotated[Instant, Query(alias="from", description="After this instant, with a zone.")]
 To = Annotated[Instant | None, Query(description="Up to this instant, with a zone; now if empty.")]
 GaugeId = Annotated[str, Path(pattern="^[a-z][a-z0-9_]*$", max_length=100)]
