@@ -278,6 +278,12 @@ def test_samples_that_cannot_be_shown_leave_the_report(reach: Any, monkeypatch: 
     assert "text only" in found.refusals["FIL DIR EVENTS"]
 
 
+def test_files_may_be_in_one_list_without_folders(reach: Any) -> None:
+    relay = reach(spec(1, folder=False))
+    assert_complete(relay, visit(relay))
+    assert "FIL READ HR_10001.CFG" in asked(relay, "FIL READ")
+
+
 def test_a_relay_without_files_gives_its_reports_and_that_is_told(reach: Any) -> None:
     relay = reach(spec(files="none"))
     found = visit(relay, plan=CapturePlan())

@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
-from typing import Final, Literal, Protocol
+from typing import Final
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.errors import (
@@ -24,22 +23,21 @@ from workspace_lib.errors import (
     WorkspaceError,
 )
 from workspace_lib.reclosers import relay_errors, ymodem
-from workspace_lib.reclosers.record import DeviceTime, device_time
 from workspace_lib.reclosers.relay_commands import Command
 from workspace_lib.reclosers.relay_frames import LEVELS, Frame, FrameReader
+from workspace_lib.reclosers.relay_manners import ClockReading, Line, Manners, clock_in
+from workspace_lib.reclosers.report import DateOrder
+
+__all__ = ["Answer", "ClockReading", "DateOrder", "Line", "Manners", "RelaySession"]
 
 log = logging.getLogger("workspace_lib.reclosers.relay")
 
-DateOrder = Literal["MDY", "YMD", "DMY"]
 _CAN: Final = b"\x18"
 _CR: Final = b"\r"
 _ASKED: Final = b"?"
 _READY: Final = b"#"
 _LEVEL_1: Final = b"=>"
 _PASSWORD = re.compile(r"[!-~]{1,64}")
-_HEADER = re.compile(
-    rb"Date:\s*(\d{1,4})[/-](\d{1,2})[/-](\d{1,4})\s+Time:\s*(\d\d):(\d\d):(\d\d)(?:\.(\d{1,3}))?"
-)
 _READY_TO_SEND = re.compile(rb"ready to send", re.IGNORECASE)
 #: By what the answer to a command is told from what the relay says unasked.
 _LOOKS: Final = {
@@ -48,60 +46,6 @@ _LOOKS: Final = {
     "EVE": re.compile(rb"FID=|Amps|Volts"),
     "FIL DIR": re.compile(rb"\.[A-Z0-9]{3}\b|EVENTS|No files", re.IGNORECASE),
 }
-
-
-class Line(Protocol):
-    """What a session needs of a line; see `transports.serial_line`."""
-
-    where: str
-
-    def read(self, deadline: float | None = None, byte_s: float | None = None) -> bytes: ...
-
-    def poll(self) -> bytes: ...
-
-    def write(self, data: bytes, *, secret: bool = False, at_once: bool = False) -> None: ...
-
-    def command_deadline(self) -> float: ...
-
-    def allow(self, seconds: float, most_bytes: int = ...) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def binary(self) -> AbstractContextManager[None]: ...
-
-
-@dataclass(frozen=True)
-class Manners:
-    """How a relay is spoken to.
-
-    Attributes
-    ----------
-    probe_s : float
-        Longest silence while its prompt is looked for, and after one that brought no answer [s].
-    settle_s : float
-        Silence after which a prompt outside of a frame is whole [s].
-    tries : int
-        How often its prompt is looked for.
-    date_order : {"MDY", "YMD", "DMY"}
-        The relay's setting DATE_F.
-    transfer : Patience
-        How long it is waited for while it sends a file.
-    """
-
-    probe_s: float = 5.0
-    settle_s: float = 0.5
-    tries: int = 3
-    date_order: DateOrder = "MDY"
-    transfer: ymodem.Patience = field(default_factory=ymodem.Patience)
-
-
-@dataclass(frozen=True)
-class ClockReading:
-    """What the relay's clock said, and this host's: ``host`` is off by at most ``within_s`` [s]."""
-
-    relay: DeviceTime
-    host: datetime
-    within_s: float
 
 
 @dataclass(frozen=True)
@@ -524,19 +468,8 @@ class RelaySession:
         self.aside += [one.content for one in self._frames.take()[:-1] if one.content.strip()]
 
     def _note_clock(self, content: bytes, began: float) -> None:
-        match = _HEADER.search(content)
-        if match is None:
-            return
         took = self.clock.monotonic() - began
         host = self.clock.now() - timedelta(seconds=took / 2)
-        order = self.manners.date_order
-        parts = dict(zip(order, (int(match[n]) for n in (1, 2, 3)), strict=True))
-        year = parts["Y"] if parts["Y"] >= 100 else parts["Y"] + (2000 if parts["Y"] < 80 else 1900)
-        try:
-            hour, minute, second = (int(match[n]) for n in (4, 5, 6))
-            moment = datetime(year, parts["M"], parts["D"], hour, minute, second)
-        except ValueError:
-            log.warning("%s shows a date that is none in the order %s.", self.line.where, order)
-            return
-        rest = int((match[7] or b"0").ljust(3, b"0")) * 1_000_000
-        self.readings.append(ClockReading(device_time(moment, rest, 3), host, took / 2))
+        reading = clock_in(content, self.manners.date_order, host, took / 2)
+        if reading is not None:
+            self.readings.append(reading)

@@ -16,7 +16,13 @@ from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.relay import RelaySession
 from workspace_lib.reclosers.relay_commands import Command
 from workspace_lib.reclosers.relay_directory import FileSet, Finder, event_sets
-from workspace_lib.reclosers.relay_errors import FileMissing, RelayRefused, TransferRejected
+from workspace_lib.reclosers.relay_errors import (
+    FileMissing,
+    InvalidAccessLevel,
+    InvalidCommand,
+    RelayRefused,
+    TransferRejected,
+)
 from workspace_lib.reclosers.relay_file_checks import (
     cut_to,
     data_type,
@@ -36,8 +42,9 @@ from workspace_lib.reclosers.relay_plan import (
 
 log = logging.getLogger("workspace_lib.reclosers.relay_files")
 
-FOLDER: Final = "EVENTS"
-DIRECTORY: Final = Command(f"FIL DIR {FOLDER}")
+DIRECTORY: Final = Command("FIL DIR EVENTS")
+#: Folders that event files are in; older relays have but one list.
+_FOLDERS: Final = ("EVENTS", "")
 #: How often a refusal must come before it is believed: the first may be noise.
 _BELIEVED: Final = 2
 #: Kinds of a set in the order they are read: the small one that tells the time comes first.
@@ -70,6 +77,7 @@ class EventFiles:
     history: History
     plan: CapturePlan
     reads: int = 0
+    _folder: str = _FOLDERS[0]
     _way: Literal["", "READ", "SHOW"] = ""
     _version: int = -1
     _sets: list[FileSet] = field(default_factory=list)
@@ -87,6 +95,20 @@ class EventFiles:
         FrameError
             If it never came undamaged.
         """
+        first: RelayRefused | None = None
+        for self._folder in _FOLDERS:
+            try:
+                self._list_patiently()
+                return
+            except RelayRefused as error:
+                first = first or error
+                if isinstance(error, InvalidCommand | InvalidAccessLevel):
+                    break
+        self._folder = _FOLDERS[0]
+        if first is not None:
+            raise first
+
+    def _list_patiently(self) -> None:
         for tries in range(self.plan.reads):
             try:
                 self._list()
@@ -94,7 +116,7 @@ class EventFiles:
             except (RelayRefused, FrameError) as error:
                 if tries == self.plan.reads - 1:
                     raise
-                log.info("%s: %s", DIRECTORY.text, error.what)
+                log.info("FIL DIR %s: %s", self._folder, error.what)
 
     def fetch(self, wanted: HistoryEntry) -> FetchedEvent:
         """Fetch the files of one event.
@@ -260,19 +282,22 @@ class EventFiles:
         raise AssertionError  # the last refusal was raised
 
     def _by_ymodem(self, name: str) -> bytes:
-        received = self.session.fetch(Command(f"FIL READ {FOLDER} {name}"))
+        received = self.session.fetch(self._command("READ", name))
         told = received.name.upper().replace("\\", "/").rpartition("/")[2]
         if told != name.upper():
             raise FrameError(f"{received.name} came in place of {name}.", fix="Ask again.")
         return received.content
 
     def _shown(self, name: str) -> bytes:
-        content = self.session.ask(Command(f"FIL SHOW {FOLDER} {name}")).content
+        content = self.session.ask(self._command("SHOW", name)).content
         return content.removeprefix(b"\r\n")
 
     def _directory(self) -> list[FileSet]:
         self.history.asked()
-        return event_sets(self.session.ask(DIRECTORY).content)
+        return event_sets(self.session.ask(self._command("DIR")).content)
+
+    def _command(self, verb: str, name: str = "") -> Command:
+        return Command(" ".join(filter(None, ("FIL", verb, self._folder, name))))
 
     def _list(self) -> None:
         """Read the directory, and believe nothing any more of which file belongs to what."""
@@ -290,7 +315,7 @@ class EventFiles:
             try:
                 found = self._directory()
             except (FrameError, RelayRefused) as error:
-                log.info("%s: %s", DIRECTORY.text, error.what)
+                log.info("FIL DIR %s: %s", self._folder, error.what)
                 continue
             if found == self._sets:
                 self._sure = True

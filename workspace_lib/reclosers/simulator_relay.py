@@ -98,9 +98,10 @@ class RelaySpec:
     """How a relay is: model, name, passwords, how it speaks, what it does wrong.
 
     ``files`` is how it gives event files: by Ymodem, as text, both, not at all, or as its model
-    does (None); ``file_numbers`` counts them ``up`` or from the ``newest`` on. ``tells_size``:
-    whether block 0 of Ymodem has it. ``takes_count``: whether CHI and HIS take a number of rows.
-    ``erased`` are keys of events whose report and files are gone, ``fileless`` whose files are.
+    does (None); ``file_numbers`` counts them ``up`` or from the ``newest`` on; ``folder``: whether
+    they are in EVENTS or in one list. ``tells_size``: whether block 0 of Ymodem has it.
+    ``takes_count``: whether CHI and HIS take a number of rows. ``erased`` are keys of events whose
+    report and files are gone, ``fileless`` whose files are.
     """
 
     model: Model = "351R"
@@ -119,6 +120,7 @@ class RelaySpec:
     files: Ways | None = None
     file_numbers: Numbers = "up"
     tells_size: bool = True
+    folder: bool = True
     takes_count: bool = True
     fileless: set[tuple[str, str]] = field(default_factory=set)
 
@@ -356,17 +358,21 @@ class SimulatedRelay:
         """Return what ``FIL DIR`` and ``FIL SHOW`` say."""
         stems = self.spec.stems()
         if words[:1] == ["DIR"]:
-            if len(words) == 1:
+            if len(words) == 1 and self.spec.folder:
                 return "\r\nCFG.TXT                   R\r\nEVENTS\r\nSETTINGS\r\n"
-            if words[1] != "EVENTS":
+            if words[1:] != self._folder():
                 return "\r\nDirectory does not exist\r\n"
             return directory(list(stems), f"{self.wall():%m/%d/%Y %H:%M:%S}")
         if words[:1] != ["SHOW"] or self.spec.ways == "read":
             return "\r\nInvalid Parameter\r\n"
-        found = content_of(words[-1], stems, text=True) if words[1:2] == ["EVENTS"] else None
+        inside = words[1:-1] == self._folder()
+        found = content_of(words[-1], stems, text=True) if inside else None
         if found is None:
             return "\r\nFile specified does not exist\r\n"
         return "\r\n" + found[1].decode("ascii")
+
+    def _folder(self) -> list[str]:
+        return ["EVENTS"] if self.spec.folder else []
 
     def _read_file(self, words: Sequence[str], faults: Sequence[Fault]) -> None:
         """Begin to send a file by Ymodem, or say why not."""
@@ -379,7 +385,7 @@ class SimulatedRelay:
             refusal = "Invalid Command"
         elif ways == "show":
             refusal = "Invalid Parameter"
-        elif words[:1] == ["EVENTS"]:
+        elif words[:-1] == self._folder():
             found = content_of(words[-1], stems, text=ways != "read")
         if found is None:
             self._say(f"\r\n{refusal or 'File specified does not exist'}\r\n")
