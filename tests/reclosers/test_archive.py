@@ -53,7 +53,7 @@ def test_the_name_tells_when_where_and_what(archive: Archive) -> None:
 def test_a_recloser_may_keep_a_zone_of_its_own(archive: Archive) -> None:
     far = Recloser(id="X1", ced="EST", remote=False, timezone="America/St_Johns")
     when = device_time(datetime(2026, 1, 2, 3, 4, 5), 0, 3)
-    assert archive.base_name(far, when, "") == "260102,030405000,-3h30,X1,X1,"
+    assert archive.base_name(far, when, "") == "260102,030405000,-3h30,EST,X1,"
 
 
 def test_an_hour_that_comes_twice_is_taken_as_its_first(archive: Archive) -> None:

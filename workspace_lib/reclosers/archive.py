@@ -76,13 +76,16 @@ class Archive:
         return time.to_datetime().replace(tzinfo=self.zone_of(recloser), fold=0).astimezone(UTC)
 
     def base_name(self, recloser: Recloser, time: DeviceTime, event: str) -> str:
-        """Return the name of an event's files without their ending."""
+        """Return the name of an event's files without their ending.
+
+        The station is the recloser's name, or its territory where it has none.
+        """
         offset = time.to_datetime().replace(tzinfo=self.zone_of(recloser), fold=0).utcoffset()
         return format_comname(
             ComName(
                 time,
                 offset or timedelta(),
-                recloser.name or recloser.id,
+                recloser.name or recloser.ced,
                 recloser.id,
                 self.company,
                 (event,) if event else (),

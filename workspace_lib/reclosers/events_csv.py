@@ -12,6 +12,7 @@ fits all rows; without a heading, the columns of ``HIS``.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import logging
@@ -27,7 +28,6 @@ from workspace_lib.errors import FormatError, FrameError
 from workspace_lib.files import atomic_write
 from workspace_lib.formats import Issue
 from workspace_lib.reclosers.archive import Archive
-from workspace_lib.reclosers.comtrade_config import decode
 from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.record import DeviceTime
 from workspace_lib.reclosers.report import STAMP, DateOrder, moment
@@ -158,8 +158,7 @@ def parse_events_csv(
     FormatError
         If it is no table of events.
     """
-    text, _ = decode(content)
-    rows, names, first = _table(text.lstrip("\ufeff"), name)
+    rows, names, first = _table(_text(content), name)
     at = {column: place for place, column in enumerate(names) if column}
     listed: list[ListedEvent] = []
     issues: list[Issue] = []
@@ -200,10 +199,20 @@ def parse_events_csv(
 def looks_like_events(head: bytes) -> bool:
     """Return whether the beginning of a file is that of a table of events."""
     try:
-        _table(decode(head)[0].lstrip("\ufeff"), "")
+        _table(_text(head), "")
     except FormatError:
         return False
     return True
+
+
+def _text(content: bytes) -> str:
+    """Return a table as text: as its first bytes say, else UTF-8, else what Windows writes."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
 
 
 def _table(text: str, name: str) -> tuple[list[tuple[int, list[str]]], Sequence[str], int]:
