@@ -27,7 +27,9 @@ def test_no_simulator_imports_a_reader_of_its_wing(repository: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("workspace_lib"):
                 inner = (node.module or "").removeprefix("workspace_lib.")
-                assert not inner.startswith("reclosers") or "simulator" in inner, (path.name, inner)
+                # The list of reclosers says which relays there are; it reads nothing of them.
+                allowed = "simulator" in inner or inner == "reclosers.settings"
+                assert not inner.startswith("reclosers") or allowed, (path.name, inner)
 
 
 @pytest.mark.parametrize("model", ["351R", "651R"])

@@ -30,8 +30,8 @@ def test_a_free_port_is_taken_as_wished_else_the_next() -> None:
     assert parts.free_port("127.0.0.1", 0) > 0
 
 
-def test_the_rain_wing_brings_a_simulator() -> None:
-    assert "rain" in parts.simulator_wings()
+def test_the_wings_bring_simulators() -> None:
+    assert {"rain", "reclosers"} <= set(parts.simulator_wings())
 
 
 def test_a_simulator_that_nothing_starts_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_the_arguments_of_a_simulator(settings: Settings) -> None:
 
 
 def test_an_unknown_simulator_is_refused_with_those_known(settings: Settings) -> None:
-    with pytest.raises(ConfigError, match="Known: rain"):
+    with pytest.raises(ConfigError, match=r"Known: reclosers, .*rain"):
         parts.simulator_arguments(settings, "snow")
 
 

@@ -13,11 +13,12 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
-from workspace_lib.errors import ConfigError
+from workspace_lib.errors import ConfigError, WorkspaceError
 from workspace_lib.reclosers.simulator_comtrade import Samples, comtrade_of
 from workspace_lib.reclosers.simulator_events import SimulatedEvent, make_events
 from workspace_lib.reclosers.simulator_files import Ways
@@ -29,7 +30,15 @@ from workspace_lib.reclosers.simulator_relay import (
     SimulatedRelay,
 )
 
-__all__ = ["Fault", "RelaySimulator", "RelaySpec", "RelayTruth", "make_events"]
+__all__ = [
+    "Fault",
+    "RelaySimulator",
+    "RelaySpec",
+    "RelayTruth",
+    "main",
+    "make_events",
+    "truth_of",
+]
 
 _XON, _XOFF = 0x11, 0x13
 _LOOK_S = 0.05
@@ -63,6 +72,21 @@ class RelayTruth:
     def reports(self, options: str = "C") -> dict[tuple[str, str], bytes]:
         """Return the bytes of each report that is stored, by key, as asked with ``options``."""
         return {one.key: one.cev_of(options) for one in self.events if one.key not in self.erased}
+
+
+def truth_of(relay: SimulatedRelay) -> RelayTruth:
+    """Return what a faultless client finds at a relay now, and what clients said to it."""
+    spec = relay.spec
+    return RelayTruth(
+        tuple(spec.events),
+        frozenset(spec.erased),
+        tuple(relay.commands),
+        relay.level,
+        relay.passwords_refused,
+        relay.alarms,
+        spec.ways,
+        frozenset(spec.fileless),
+    )
 
 
 class _Pipe(Protocol):
@@ -133,16 +157,7 @@ class RelaySimulator:
     def truth(self) -> RelayTruth:
         """Return what a faultless client finds now, and what clients said."""
         with self._lock:
-            return RelayTruth(
-                tuple(self.spec.events),
-                frozenset(self.spec.erased),
-                tuple(self.relay.commands),
-                self.relay.level,
-                self.relay.passwords_refused,
-                self.relay.alarms,
-                self.spec.ways,
-                frozenset(self.spec.fileless),
-            )
+            return truth_of(self.relay)
 
     def happen(self) -> SimulatedEvent:
         """Let an event happen now."""
@@ -270,3 +285,17 @@ class _Terminal:
 
     def close(self) -> None:
         """Leave it open for the next who comes."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the simulated reclosers of a site until told to stop; see `simulator_main`."""
+    from workspace_lib.reclosers.simulator_main import main as run
+
+    return run(argv)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except WorkspaceError as failed:
+        sys.exit(f"recloser simulator: {failed}")

@@ -134,7 +134,7 @@ def summary_text(event: SimulatedEvent) -> str:
     before, during = event.load, event.load + event.fault[0]
     sound, faulted = event.volts
     place = "$$$$$$$" if event.location is None else f"{event.location:7.2f}"
-    trips = event.kind != "ER"
+    trips = event.opens
     trip = (when + timedelta(seconds=event.trip_s)).strftime("%H:%M:%S.%f")[:12]
     lines = [
         f"{'FEEDER 12':<31}Date: {when:%m/%d/%y}    Time: {when:%H:%M:%S}."

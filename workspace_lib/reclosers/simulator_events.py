@@ -122,7 +122,8 @@ class SimulatedEvent:
 
     ``time`` is the relay's wall time of the trigger, to the millisecond. ``distance`` is where the
     fault is on the line [1]; the fault begins ``inception_s`` after the trigger, trips at
-    ``trip_s``, and its current ends at ``open_s`` [s].
+    ``trip_s``, and its current ends at ``open_s`` [s]. Where ``trips`` is False another recloser
+    ends it, and this one sees it and stays closed.
     """
 
     model: Model
@@ -136,11 +137,17 @@ class SimulatedEvent:
     trip_s: float = 0.05
     open_s: float = 0.085
     lockout: bool = False
+    trips: bool = True
+
+    @property
+    def opens(self) -> bool:
+        """Whether this recloser trips and opens."""
+        return self.trips and self.kind != "ER"
 
     @property
     def type(self) -> str:
         """What the relay calls it: `` T`` stands for a trip."""
-        return self.kind if self.kind == "ER" else f"{self.kind} T"
+        return f"{self.kind} T" if self.opens else self.kind
 
     @property
     def key(self) -> tuple[str, str]:
@@ -209,14 +216,15 @@ class SimulatedEvent:
         spin = np.exp(1j * turn * times)[:, None]
         ends = times < self.open_s if self.kind != "ER" else np.ones(len(times), bool)
         during = (times >= self.inception_s) & ends
-        currents = np.where(ends[:, None], (self.load * spin).real, 0.0)
+        loaded = ends | (not self.opens)
+        currents = np.where(loaded[:, None], (self.load * spin).real, 0.0)
         added, faulted = self.fault
         # It begins at zero, which leaves an offset that decays with the circuit's X/R.
         start = (added * np.exp(1j * turn * self.inception_s)).real
         decay = np.exp(-np.maximum(times - self.inception_s, 0.0) / 0.02)
         currents += np.where(during[:, None], (added * spin).real - start * decay[:, None], 0.0)
         sound = cmath.rect(_VOLT, math.radians(self.angle_deg))
-        flowing = np.where(ends[:, None], self.load, 0.0)
+        flowing = np.where(loaded[:, None], self.load, 0.0)
         healthy = np.array([sound * _TURN**-n for n in range(3)]) - _ZS1 * flowing
         phasors = np.where(during[:, None], faulted, healthy)
         return math.sqrt(2) * currents, math.sqrt(2) * (phasors * spin).real
@@ -224,12 +232,11 @@ class SimulatedEvent:
     def bits(self, times: Floats) -> NDArray[np.bool_]:
         """Return the states of the relay's bits, shape (samples, names)."""
         names = _BITS[self.model].split()
-        trips = self.kind != "ER"
-        tripped = (times >= self.trip_s) & trips
-        closed = ~((times >= self.open_s) & trips)
+        tripped = (times >= self.trip_s) & self.opens
+        closed = ~((times >= self.open_s) & self.opens)
         three = "3P" if self.model == "651R" else ""
         ground = "51G1" if three else "51G"
-        faulted = (times >= 0) & closed & trips
+        faulted = (times >= 0) & (times < self.open_s) & (self.kind != "ER")
         states = {
             f"TRIP{three}": tripped,
             f"52A{three}": closed,

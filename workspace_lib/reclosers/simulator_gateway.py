@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.errors import ConfigError, ParameterError
-from workspace_lib.reclosers.simulator import RelayTruth
+from workspace_lib.reclosers.simulator import RelayTruth, truth_of
 from workspace_lib.reclosers.simulator_events import SimulatedEvent
 from workspace_lib.reclosers.simulator_line import LineSession, RelayAt, SleepyRelay, Wire
 from workspace_lib.reclosers.simulator_relay import SimulatedRelay
@@ -182,17 +182,7 @@ class GatewaySimulator:
         """Return, by relay, what a faultless client finds now, and what clients said."""
 
         def tell() -> dict[str, RelayTruth]:
-            return {
-                name: RelayTruth(
-                    tuple(one.relay.spec.events),
-                    frozenset(one.relay.spec.erased),
-                    tuple(one.relay.commands),
-                    one.relay.level,
-                    one.relay.passwords_refused,
-                    one.relay.alarms,
-                )
-                for name, one in self._relays.items()
-            }
+            return {name: truth_of(one.relay) for name, one in self._relays.items()}
 
         return self._do(tell)
 

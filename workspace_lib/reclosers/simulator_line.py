@@ -13,13 +13,12 @@ from typing import Final
 from workspace_lib.reclosers.simulator_relay import Hangup, Pause, RelaySpec, SimulatedRelay
 
 _CAN, _XON, _XOFF = 0x18, 0x11, 0x13
+_STX: Final = b"\x02"
 PREFIXES: Final = b"@#$%&"
 #: How much of a paced line is sent at once [s]: waking up more often only costs time.
 TICK_S: Final = 0.025
 #: How far a line that was kept waiting may catch up [s].
 _CATCH_UP_S: Final = 1.0
-#: Longest piece of an echo; what is longer is a message, and has its address before it.
-_ECHO: Final = 2
 #: Length and first byte of blocks of a file transfer, which are no messages.
 _BLOCKS: Final = {133: 0x01, 1029: 0x02}
 
@@ -214,8 +213,8 @@ class LineSession:
 
     @staticmethod
     def _addressed(address: str, item: bytes) -> bytes:
-        if not address or len(item) <= _ECHO:
-            return item
-        if _BLOCKS.get(len(item)) == item[0] and item[1] ^ item[2] == 0xFF:
+        """Put the address before a message; echoes and blocks of a file are none."""
+        block = _BLOCKS.get(len(item)) == item[0] and item[1] ^ item[2] == 0xFF
+        if not address or block or _STX not in item[:3]:
             return item
         return address.encode("latin-1") + item
