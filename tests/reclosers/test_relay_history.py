@@ -59,6 +59,11 @@ def test_a_relay_that_sends_all_rows_all_the_same_is_asked_no_more_for_it(reach:
         assert found is not None
         assert found.number == 6
         assert lists_asked(relay) == ["CHI", "CHI 1"]
+        history.asked()
+        assert history.unchanged()
+        history.asked()
+        relay.simulator.happen()
+        assert not history.unchanged()
 
 
 def test_a_relay_that_refuses_a_number_of_rows_is_asked_for_all(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from workspace_lib.errors import FrameError
@@ -45,8 +45,8 @@ log = logging.getLogger("workspace_lib.reclosers.relay_files")
 DIRECTORY: Final = Command("FIL DIR EVENTS")
 #: Folders that event files are in; older relays have but one list.
 _FOLDERS: Final = ("EVENTS", "")
-#: How often a refusal must come before it is believed: the first may be noise.
-_BELIEVED: Final = 2
+#: How often a refusal must come before it is believed: noise makes some too.
+_BELIEVED: Final = 3
 #: Kinds of a set in the order they are read: the small one that tells the time comes first.
 _KINDS: Final[tuple[FileKind, ...]] = ("cfg", "dat", "hdr")
 _NONE_YET: Final = "its files are not there yet"
@@ -151,9 +151,13 @@ class EventFiles:
             if files is None:
                 return self._ended(wanted, "summary", before, _NONE_LEFT)
             why = "; ".join(judge(files, self.session.manners.date_order))
-            damaged += bool(why)
-            if not why or damaged > 1:
-                return self._ended(entry, "damaged" if why else "whole", before, why, files)
+            if not why:
+                return self._ended(entry, "whole", before, "", files)
+            damaged += 1
+            if damaged > 1:
+                # Which of them it is cannot be told: their bytes arrived, and do not fit.
+                files = tuple(replace(one, whole=False) for one in files)
+                return self._ended(entry, "damaged", before, why, files)
         return self._ended(wanted, "moved", before, why)
 
     def _ended(

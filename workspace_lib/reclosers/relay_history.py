@@ -71,7 +71,7 @@ class History:
 
     def find(self, key: Key, *, again: bool) -> HistoryEntry | None:
         """Return an event with the number it has now; with ``again`` all of the list is read."""
-        if again or not self.unchanged():
+        if again or not self._current():
             self.read()
         self._fresh = False
         return next((one for one in self.entries if one.key == key), None)
@@ -81,7 +81,12 @@ class History:
         self._fresh = False
 
     def unchanged(self) -> bool:
-        """Return whether the list is as it was read last, by looking at its first row.
+        """Return whether the list is as it was read last, by looking at its first row."""
+        before = self.version
+        return self._current() and self.version == before
+
+    def _current(self) -> bool:
+        """Return whether what is known of the list holds, by looking at its first row.
 
         Nothing is asked where nothing else was since. A relay that takes no number after CHI sends
         all of it, which then is the list; one that refuses it is not asked so again.
