@@ -16,6 +16,7 @@ from typing import Final, Literal
 from sqlalchemy import select
 
 from workspace_lib.errors import ParameterError
+from workspace_lib.files import sha256_bytes
 from workspace_lib.reclosers.archive import Archive, open_archive
 from workspace_lib.reclosers.events_csv import write_events_csv
 from workspace_lib.reclosers.history import HistoryEntry
@@ -28,7 +29,7 @@ from workspace_lib.reclosers.import_files import (
 )
 from workspace_lib.reclosers.import_whose import Owners
 from workspace_lib.reclosers.keeping import NEAR_US, keep_event
-from workspace_lib.reclosers.relay_plan import FetchedEvent, FetchedFile
+from workspace_lib.reclosers.relay_plan import FetchedEvent, FetchedFile, FileKind
 from workspace_lib.reclosers.report import DateOrder
 from workspace_lib.reclosers.settings import Recloser, load_fleet
 from workspace_lib.reclosers.tables import recloser_events, recloser_files
@@ -143,17 +144,41 @@ def import_folder(
 
 
 @dataclass(frozen=True)
+class _Part:
+    """A file of an event, whose bytes are read again when they are kept: folders may be large."""
+
+    kind: FileKind
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
 class _Event:
-    """An event with its recloser and the file it is told by."""
+    """An event with its recloser and the files that it is told by."""
 
     recloser: Recloser
-    event: FetchedEvent
-    paths: tuple[Path, ...]
+    entry: HistoryEntry
+    state: Literal["whole", "damaged", "summary"]
+    path: Path
+    why: str = ""
+    parts: tuple[_Part, ...] = ()
     samples: int = 0
 
     @property
-    def time_us(self) -> int:
-        return self.event.entry.time.ns // 1000
+    def key(self) -> tuple[int, str]:
+        """Time [µs] and type."""
+        return self.entry.time.ns // 1000, self.entry.event
+
+    def fetched(self) -> FetchedEvent | None:
+        """Return it with its bytes; None where a file has changed since it was looked at."""
+        files = []
+        for part in self.parts:
+            content = part.path.read_bytes()
+            if sha256_bytes(content) != part.sha256:
+                return None
+            whole = self.state == "whole"
+            files.append(FetchedFile(part.kind, part.path.name, content, whole))
+        return FetchedEvent(self.entry, self.state, tuple(files), why=self.why)
 
 
 class _Import:
@@ -175,8 +200,7 @@ class _Import:
             self._look(found)
         for name in sorted(self._reclosers):
             recloser = self._reclosers[name]
-            keep = self._keeper(recloser, now, run_id)
-            self._keep_all(recloser, keep)
+            self._keep_all(recloser, now, run_id)
             if not self.report.dry_run:
                 write_events_csv(self._store, self._archive, recloser)
 
@@ -202,34 +226,37 @@ class _Import:
         whose = self._owners.of(self._below(found.paths[0]), found.names)
         if whose.recloser is None or found.entry is None:
             why = "; ".join(one for one in (found.damage, whose.why) if one)
-            became: Became = "damaged" if found.damage and whose.recloser else "unclear"
-            self._line("unclear" if found.entry is None else became, found.paths[0], why=why)
+            self._line("unclear", found.paths[0], why=why)
             return
-        files = found.files
-        if found.damage:
-            files = tuple(replace(file, whole=False) for file in files)
-        state: Literal["whole", "damaged"] = "damaged" if found.damage else "whole"
-        why = found.damage or found.doubts
-        event = FetchedEvent(found.entry, state, files, why=why)
-        kept = self._damaged if found.damage else self._whole
-        self._add(kept, _Event(whose.recloser, event, found.paths, found.samples))
+        parts = tuple(
+            _Part(file.kind, path, file.sha256)
+            for file, path in zip(found.files, found.paths, strict=True)
+        )
+        one = _Event(
+            whose.recloser,
+            found.entry,
+            "damaged" if found.damage else "whole",
+            found.paths[0],
+            found.damage or found.doubts,
+            parts,
+            found.samples,
+        )
+        self._add(self._damaged if found.damage else self._whole, one)
 
     def _list(self, found: FoundList) -> None:
         for bad in found.bad:
             self._line("unclear", found.path, why=bad)
-        whole = self._owners.of(self._below(found.path), found.names)
+        whose = self._owners.of(self._below(found.path), found.names)
         for one in found.listed:
-            if one.state == "damaged":
-                continue  # the relay may still have it
-            recloser = self._owners.named(one.recloser) if one.recloser else whole.recloser
+            recloser, why = whose.recloser, whose.why
+            if one.recloser:
+                recloser = self._owners.named(one.recloser)
+                why = f"{one.recloser!r} is no recloser that is meant"
             if recloser is None:
-                why = (
-                    f"{one.recloser!r} is no recloser that is meant" if one.recloser else whole.why
-                )
                 self._line("unclear", found.path, why=f"line {one.line}: {why}")
-                continue
-            event = FetchedEvent(one.entry, "summary", why=f"listed in {found.path.name}")
-            self._add(self._listed, _Event(recloser, event, (found.path,)))
+            elif one.state != "damaged":  # else the relay may still have it
+                why = f"listed in {found.path.name}"
+                self._add(self._listed, _Event(recloser, one.entry, "summary", found.path, why))
 
     def _add(self, to: dict[str, list[_Event]], one: _Event) -> None:
         self._reclosers[one.recloser.id] = one.recloser
@@ -237,59 +264,49 @@ class _Import:
 
     # What becomes of it
 
-    def _keep_all(self, recloser: Recloser, keep: Callable[[FetchedEvent], None] | None) -> None:
+    def _keep_all(self, recloser: Recloser, now: datetime, run_id: str) -> None:
         stored = self._stored(recloser.id)
         groups = (self._whole, self._damaged, self._listed)
-        whole, damaged, listed = (group.get(recloser.id, []) for group in groups)
+        whole, damaged, listed = (group.pop(recloser.id, []) for group in groups)
         types = _Types((*whole, *damaged, *listed), stored)
-        for merged, left in _merged([types.named(one) for one in whole]):
-            key = (merged.time_us, merged.event.entry.event)
-            for other in left:
-                why = "another report of an event that is kept"
-                self._line("known", other.paths[0], other, why=why)
-            known = stored.get(key) == "whole"
-            if keep is not None:
-                keep(merged.event)
-            self._line("known" if known else "taken", merged.paths[0], merged)
-            stored[key] = "whole"
-        for one in map(types.named, damaged):
-            key = (one.time_us, one.event.entry.event)
-            if stored.get(key) in ("whole", "summary"):
-                self._line("known", one.paths[0], one)
-                continue
-            if keep is not None:
-                keep(one.event)
-            self._line("damaged", one.paths[0], one, why=one.event.why)
-            stored[key] = "damaged"
-        for one in map(types.named, listed):
-            key = (one.time_us, one.event.entry.event)
-            if stored.get(key) in ("whole", "summary"):
-                self._line("known", one.paths[0], one)
-                continue
-            if keep is not None:
-                keep(one.event)
-            self._line("listed", one.paths[0], one)
-            stored[key] = "summary"
+        for one, others in _merged([types.named(one) for one in whole]):
+            known = stored.get(one.key) == "whole"
+            for other in others:
+                self._line("known", other.path, other, "another report of an event that is kept")
+            if self._keep(one, now, run_id):  # also where it is known: it may bring more files
+                self._line("known" if known else "taken", one.path, one)
+                stored[one.key] = "whole"
+        for one in map(types.named, (*damaged, *listed)):
+            if stored.get(one.key) in ("whole", "summary"):
+                self._line("known", one.path, one)
+            elif self._keep(one, now, run_id):
+                bad = one.state == "damaged"
+                self._line("damaged" if bad else "listed", one.path, one, one.why if bad else "")
+                stored[one.key] = one.state
 
-    def _keeper(
-        self, recloser: Recloser, now: datetime, run_id: str
-    ) -> Callable[[FetchedEvent], None] | None:
-        if self.report.dry_run:
-            return None
-
-        def keep(event: FetchedEvent) -> None:
+    def _keep(self, one: _Event, now: datetime, run_id: str) -> bool:
+        """Keep an event, unless its files have changed meanwhile."""
+        try:
+            event = one.fetched()
+        except OSError as error:
+            said = f"it cannot be read ({error.strerror or error})"
+            self._line("unclear", one.path, one, said)
+            return False
+        if event is None:
+            self._line("unclear", one.path, one, "it was changed meanwhile; import it again")
+            return False
+        if not self.report.dry_run:
             keep_event(
                 self._store,
                 self._archive,
-                recloser,
+                one.recloser,
                 event,
                 now=now,
                 run_id=run_id,
                 origin="import",
                 index=False,
             )
-
-        return keep
+        return True
 
     def _stored(self, recloser: str) -> dict[tuple[int, str], str]:
         columns = recloser_events.c
@@ -326,13 +343,10 @@ class _Import:
         """Return a path with the name of the folder itself, which may tell the recloser."""
         return Path(self._folder.resolve().name) / path.relative_to(self._folder)
 
-    def _line(
-        self, became: Became, path: Path, one: _Event | None = None, *, why: str = ""
-    ) -> None:
+    def _line(self, became: Became, path: Path, one: _Event | None = None, why: str = "") -> None:
         recloser = event = ""
         if one is not None:
-            entry = one.event.entry
-            recloser, event = one.recloser.id, f"{entry.time} {entry.event}".strip()
+            recloser, event = one.recloser.id, f"{one.entry.time} {one.entry.event}".strip()
         below = path.relative_to(self._folder).as_posix()
         self.report.lines.append(ImportLine(became, below, recloser, event, why))
 
@@ -341,46 +355,39 @@ class _Types:
     """Types of events that came without one: records tell none, lists and reports do."""
 
     def __init__(self, told: Iterable[_Event], stored: Iterable[tuple[int, str]]) -> None:
-        self._known = {(one.time_us, one.event.entry.event) for one in told} | set(stored)
+        self._known = {one.key for one in told} | set(stored)
 
     def named(self, one: _Event) -> _Event:
         """Return an event with the type and time of the only one that it can be."""
-        entry = one.event.entry
-        if entry.event:
+        if one.entry.event:
             return one
-        near = {key for key in self._known if key[1] and abs(key[0] - one.time_us) <= NEAR_US}
+        time_us = one.key[0]
+        near = {key for key in self._known if key[1] and abs(key[0] - time_us) <= NEAR_US}
         if len(near) != 1:
             return one
         time_us, event = near.pop()
-        time = replace(entry.time, ns=time_us * 1000)
-        return replace(one, event=replace(one.event, entry=replace(entry, time=time, event=event)))
+        time = replace(one.entry.time, ns=time_us * 1000)
+        return replace(one, entry=replace(one.entry, time=time, event=event))
 
 
 def _merged(events: Sequence[_Event]) -> Iterable[tuple[_Event, list[_Event]]]:
-    """Give each event once, with all its files; of two reports the one with more samples."""
+    """Give each event once with all its files, and what it has no room for.
+
+    Of two reports the one with more samples is taken.
+    """
     together: dict[tuple[int, str], list[_Event]] = {}
     for one in events:
-        together.setdefault((one.time_us, one.event.entry.event), []).append(one)
+        together.setdefault(one.key, []).append(one)
     for same in together.values():
         best, *others = sorted(same, key=lambda one: one.samples, reverse=True)
         left = []
         for other in others:
-            kinds = {file.kind for file in best.event.files}
-            new: tuple[FetchedFile, ...] = other.event.files
-            digests = {file.sha256 for file in best.event.files}
-            if all(file.sha256 in digests for file in new):
-                continue  # the same file twice
-            if kinds & {file.kind for file in new}:
+            kinds = {part.kind for part in best.parts}
+            if kinds & {part.kind for part in other.parts}:
                 left.append(other)
-                continue
-            best = replace(
-                best,
-                event=replace(
-                    best.event,
-                    entry=_fuller(best.event.entry, other.event.entry),
-                    files=(*best.event.files, *new),
-                ),
-            )
+            else:
+                entry = _fuller(best.entry, other.entry)
+                best = replace(best, entry=entry, parts=(*best.parts, *other.parts))
         yield best, left
 
 
