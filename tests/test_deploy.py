@@ -192,7 +192,7 @@ def our_services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_compose_has_the_services_of_a_workspace_and_of_the_demo(compose: dict[str, Any]) -> None:
     demo = {name for name, s in compose["services"].items() if s.get("profiles") == ["demo"]}
-    assert demo == {"ftp", "mariadb", "mosquitto"}
+    assert demo == {"ftp", "mariadb", "mosquitto", "relays"}
     assert {"scheduler", "dashboards", "web", "postgres"} <= set(compose["services"]) - demo
 
 
@@ -390,15 +390,16 @@ def test_a_units_service_says_ready_and_alive_and_ends_when_told(
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.parametrize(("service", "name"), [("ftp", "rain"), ("relays", "reclosers")])
 def test_the_simulated_plants_container_can_be_found_by_the_others(
-    compose: dict[str, Any], tmp_path: Path
+    compose: dict[str, Any], tmp_path: Path, service: str, name: str
 ) -> None:
-    words = [word.replace(":2121", ":0") for word in compose["services"]["ftp"]["command"]]
+    words = [re.sub(r":\d+$", ":0", word) for word in compose["services"][service]["command"]]
     environment = {**os.environ, "WORKSPACE_SITE": "demo", "WORKSPACE_OUTPUTS": str(tmp_path)}
     process = subprocess.Popen(
         [sys.executable, "-m", "workspace_lib.cli", *words], env=environment, cwd=HERE
     )
-    announced = tmp_path / "simulators" / "rain.json"
+    announced = tmp_path / "simulators" / f"{name}.json"
     try:
         deadline = time.monotonic() + 120
         while not announced.exists():
