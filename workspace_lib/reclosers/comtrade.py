@@ -59,14 +59,17 @@ def read_comtrade(path: Path) -> Record:
 
 def _beside(path: Path) -> Files:
     """Return the files of a record: the same name, the endings in any case."""
-    wanted = path.stem.lower()
+    exact = f"{path.stem}."
+    begin = exact.lower()
+    folder = path.parent
     found: dict[str, Path] = {}
-    for other in sorted(path.parent.iterdir()):
-        ending = other.suffix.lower().removeprefix(".")
-        if other.stem.lower() == wanted and ending in PARTS:
-            found.setdefault(ending, other)
-            if other.stem == path.stem:
-                found[ending] = other
+    # Names only: a folder may hold the events of years.
+    with os.scandir(folder) as entries:
+        names = sorted(one.name for one in entries if one.name.lower().startswith(begin))
+    for name in names:
+        ending = name[len(exact) :].lower()
+        if ending in PARTS and (ending not in found or name.startswith(exact)):
+            found[ending] = folder / name
     for ending in ("cfg", "dat"):
         if ending not in found:
             raise FormatError(
@@ -187,7 +190,8 @@ def _times(config: Config, samples: Samples, name: str, issues: list[Issue]) -> 
             where=name or None,
             fix="Fetch the record again.",
         )
-    times = _whole((samples.ticks - samples.ticks[0]) * config.tick_ns)
+    ticks = samples.ticks.astype(np.float64)
+    times = _whole((ticks - ticks[0]) * config.tick_ns)
     if np.any(np.diff(times) < 0):
         issues.append(Issue("times", "warning", "samples", "Times of samples go back."))
     return times
@@ -197,7 +201,7 @@ def _compare(times: Ints, samples: Samples, config: Config, issues: list[Issue])
     """Tell where the stored times are not those of the rates: devices write them at any scale."""
     if samples.ticks is None or len(times) < 2:
         return
-    stored_ns = float(samples.ticks[-1] - samples.ticks[0]) * config.tick_ns
+    stored_ns = (float(samples.ticks[-1]) - float(samples.ticks[0])) * config.tick_ns
     if abs(stored_ns - times[-1]) > 0.01 * times[-1]:
         said = f"By their times the samples last {stored_ns / NS:.6g} s, by the rates "
         said += f"{times[-1] / NS:.6g} s; the rates hold."

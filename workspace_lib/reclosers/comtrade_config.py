@@ -6,6 +6,7 @@ the samples sound is an issue; only what makes them worthless is refused, with i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _TIME = re.compile(
     r"(\d{1,4})\s*/\s*(\d{1,2})\s*/\s*(\d{1,4})\s*,\s*"
     r"(\d{1,2})\s*:\s*(\d{1,2})\s*:\s*(\d{1,2})(?:\.(\d{1,12}))?"
 )
+_SCALES: Final[dict[str, Scale]] = {"P": "P", "S": "S", "p": "P", "s": "S"}
 _COUNT = re.compile(r"\s*(\d+)")
 
 
@@ -187,6 +189,8 @@ class _Reader:
 
     def _analog(self, is_1991: bool) -> tuple[Analog, float, float]:
         fields = self.fields("all analog channels")
+        if plain := _plain_channel(fields):
+            return plain
         if len(fields) > 13:  # a comma in the name
             extra = len(fields) - 13
             fields = [fields[0], ",".join(fields[1 : 2 + extra]), *fields[2 + extra :]]
@@ -287,6 +291,28 @@ class _Reader:
                 self.note("bad_number", "warning", f"The {what} {text[:20]!r} is no number.")
             return None
         return number
+
+
+def _plain_channel(fields: Sequence[str]) -> tuple[Analog, float, float] | None:
+    """Return a channel of which everything is as the standard wants it, as nearly all are.
+
+    A file has thousands of lines, and most of the time goes into looking for what is odd.
+    """
+    if len(fields) != 13:
+        return None
+    try:
+        gain, offset, skew = float(fields[5]), float(fields[6]), float(fields[7])
+        primary, secondary = float(fields[10]), float(fields[11])
+    except ValueError:
+        return None
+    scale = _SCALES.get(fields[12])
+    if scale is None or not primary or not secondary:
+        return None
+    if not math.isfinite(gain + offset + skew + primary + secondary):
+        return None
+    ratio = primary / secondary
+    channel = Analog(fields[1], fields[4], fields[2], fields[3], scale, ratio, skew / 1e6)
+    return channel, gain, offset
 
 
 def names(channels: Sequence[Analog] | Sequence[Digital]) -> list[str]:

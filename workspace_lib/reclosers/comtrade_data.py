@@ -28,7 +28,8 @@ _STORED: Final[dict[str, tuple[str, float]]] = {
 _MISSING_TEXT: Final = 99_999.0
 #: A time that is not given, in binary files.
 _NO_TIME: Final = 0xFFFFFFFF
-#: Values scaled at once: they stay in the processor's cache.
+#: Values scaled at once: they stay in the processor's cache, and all that is in use beside the
+#: values stays below them, or the system takes the memory back after each file and gives it anew.
 _CHUNK: Final = 16_384
 
 
@@ -42,7 +43,7 @@ class Samples:
 
     values: Floats
     bits: Bits
-    ticks: NDArray[np.float64] | None
+    ticks: NDArray[Any] | None
 
 
 def parse_data(content: Content, config: Config, name: str = "") -> tuple[Samples, list[Issue]]:
@@ -88,10 +89,12 @@ def _binary(content: Content, config: Config, name: str, issues: list[Issue]) ->
         )
     rows = np.frombuffer(content, dtype=layout, count=count)
     words = rows["bits"]
-    packed = np.ascontiguousarray(words).view(np.uint8).reshape(count, words.shape[1] * 2)
-    bits = np.unpackbits(packed, axis=1, bitorder="little", count=len(config.digital))
+    # All at once, because rows are short; what fills a row's last word is left out of the view.
+    packed = np.ascontiguousarray(words).view(np.uint8).reshape(-1)
+    bits = np.unpackbits(packed, bitorder="little").reshape(count, words.shape[1] * 16)
+    bits = bits[:, : len(config.digital)]
     known = rows["t"] != _NO_TIME
-    ticks = rows["t"].astype(np.float64) if count and known.all() else None
+    ticks = rows["t"] if count and known.all() else None
     return Samples(_scaled(rows["analog"], config), bits.view(np.bool_), ticks)
 
 
@@ -103,15 +106,15 @@ def _scaled(stored: NDArray[Any], config: Config) -> Floats:
     count, width = stored.shape
     rows = max(1, min(count, _CHUNK // max(1, width)))
     # One long row for numpy: short ones cost more than their values.
-    gains, offsets = (
-        np.array(np.broadcast_to(one, (rows, width))).ravel() for one in (gain, offset)
-    )
+    gains, offsets = (np.tile(one, rows) for one in (gain, offset))
     values = np.empty(stored.shape, dtype=np.float64)
     flat = values.reshape(-1)
     for first in range(0, count if width else 0, rows):
         part = np.ascontiguousarray(stored[first : first + rows]).reshape(-1)
         out = flat[first * width :][: len(part)]
-        np.multiply(part, gains[: len(part)], out=out)
+        # Turned into floats first: a product that also converts goes through a small buffer.
+        out[...] = part
+        out *= gains[: len(part)]
         out += offsets[: len(part)]
         if part.dtype.kind == "i" and part.min() > missing:
             continue
