@@ -414,5 +414,5 @@ def test_the_command_tells_by_its_exit_code(
     assert main(command) == 0
     assert "1 events taken in." in capsys.readouterr().out
     hands.put("nobody.csv", "DATE,TIME,EVENT\n3/1/26,07:50:00.123,AG T\n")
-    assert main(command) == 1
+    assert main(command) == 3
     assert "nobody.csv" in capsys.readouterr().out
