@@ -1,4 +1,7 @@
-"""Transcripts of visits: every byte both ways, without passwords, compressed, for some weeks."""
+"""Transcripts of visits, kept for some weeks: every byte both ways, compressed, without passwords.
+
+Reports of runs that were made by hand are cleaned away with them.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ log = logging.getLogger("workspace_lib.reclosers.fleet")
 
 #: Below the site's outputs: reports of runs, and in it a folder of transcripts for each recloser.
 FOLDER: Final = "logs/reclosers"
+#: How the names of reports begin.
+REPORT: Final = "report_"
 _ENDING: Final = ".txt.gz"
 
 
@@ -52,6 +57,17 @@ def clean_transcripts(outputs: Path, recloser: Recloser, days: int, now: datetim
     for path in transcripts_of(outputs, recloser).glob(f"*{_ENDING}"):
         # By its name: copying a folder makes files look young.
         if path.name < limit:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def clean_reports(folder: Path, days: int, now: datetime) -> int:
+    """Remove reports of runs that are older than ``days`` from a folder; return how many."""
+    limit = f"{REPORT}{now - timedelta(days=days):%Y%m%dT%H%M%SZ}"
+    removed = 0
+    for path in folder.glob(f"{REPORT}[0-9]*Z.*"):
+        if path.suffix in (".txt", ".csv") and path.stem < limit:
             path.unlink(missing_ok=True)
             removed += 1
     return removed
