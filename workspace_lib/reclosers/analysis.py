@@ -19,23 +19,24 @@ from workspace_lib.reclosers.analysis_values import (
     EventAnalysis,
     Kind,
     Located,
-    Moment,
-    Phasor,
     Times,
 )
-from workspace_lib.reclosers.channels import CURRENTS, VOLTAGES, Note, ThreePhase, three_phase
-from workspace_lib.reclosers.faults import Line, Phasors, Three, fault_type, line_of, locate
-from workspace_lib.reclosers.frequency import rotation
-from workspace_lib.reclosers.history import HistoryEntry
-from workspace_lib.reclosers.phasors import (
-    Complexes,
-    cosine,
-    degrees,
-    fourier,
-    from_filtered,
-    sequences,
+from workspace_lib.reclosers.analysis_windows import (
+    Turned,
+    frequency_before,
+    grown_by,
+    moment_at,
+    origin_of,
+    phasors_of,
+    row_at,
+    row_before,
+    steady_rows,
 )
-from workspace_lib.reclosers.record import NS, EventRecord, Floats, Ints
+from workspace_lib.reclosers.channels import Note, ThreePhase, three_phase
+from workspace_lib.reclosers.faults import Line, fault_type, line_of, locate
+from workspace_lib.reclosers.history import HistoryEntry
+from workspace_lib.reclosers.phasors import Complexes
+from workspace_lib.reclosers.record import EventRecord, Floats, Ints
 from workspace_lib.reclosers.timing import (
     CLOSE_BITS,
     CLOSED_BITS,
@@ -51,8 +52,6 @@ _PICKUP = re.compile(r"(5[01]|67)[PGNQABC]\d{0,2}[PT]?|FS[ABC]")
 _LOCKOUT_TARGETS: Final = frozenset({"LO", "79LO", "LOCKOUT"})
 #: Without a trip or such a bit it is a fault where currents change by this share of load [1].
 FAULT_SHARE: Final = 1.0
-#: Phasors count as steady that change by less than this in half a cycle, or twice the least [1].
-STEADY: Final = 0.02
 #: To both sides of a distance, at least: what transformers and settings are off by [1].
 LEAST_SPREAD: Final = 0.02
 #: Shares of the values over the steady part of a fault that its uncertainty spans [1].
@@ -60,7 +59,6 @@ _SPAN: Final = (0.05, 0.95)
 #: Distances beyond so many lengths of the line, or behind it by a tenth, are none [1].
 FARTHEST: Final = 3.0
 _NEAREST: Final = -0.1
-_MOST_WINDOWS: Final = 32
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def analyse_entry(entry: HistoryEntry) -> EventAnalysis:
         event=entry.event,
         fault_type=kind,
         phases="" if kind is None else kind.replace("G", ""),
-        grounded=None if kind is None else kind.endswith("G"),
+        grounded=_grounded(kind),
         magnitude_a=said.current_a,
         frequency_hz=said.frequency_hz,
         tripped=tripped,
@@ -147,27 +145,32 @@ def analyse_entry(entry: HistoryEntry) -> EventAnalysis:
     )
 
 
+def _grounded(kind: str | None) -> bool | None:
+    """Return whether ground takes part, None where the type does not tell."""
+    return None if kind in (None, "ABC") else kind.endswith("G")
+
+
 def _analyse(measured: ThreePhase, line: Line | None, said: Told, trigger: str) -> EventAnalysis:
     event, notes = measured.event, list(measured.notes)
     when = timing(event)
     bits = _bits(event)
-    currents, volts = _phasors(measured)
-    inception = _row(event, when.inception_s)
-    end = _row(event, when.current_zero_s)
-    frequency = _frequency(measured, currents, volts, inception)
+    currents, volts = phasors_of(measured)
+    inception = row_at(event, when.inception_s)
+    end = row_at(event, when.current_zero_s)
+    frequency = frequency_before(measured, currents, volts, inception)
     if frequency is None:
         notes.append(Note("no_frequency", "There is no steady part to tell frequency by."))
     reference = inception
     if reference is None:
-        reference = end if end else _row(event, event.trigger_s) or event.samples - 1
+        reference = end if end else row_at(event, event.trigger_s) or event.samples - 1
     # A fault from the first sample on has nothing before it.
     whole = inception is None and bool(bits.tripped) and bits.from_begin
     then = None
     if not whole:
-        then = _before(currents, reference, measured.per_cycle, measured.filtered)
-    steady = _steady(measured, currents, 0 if whole else inception, end)
+        then = row_before(currents, reference, measured.per_cycle, measured.filtered)
+    steady = steady_rows(measured, currents, 0 if whole else inception, end)
     load = None if then is None else float(np.abs(currents[then]).max())
-    grown = _grown(currents, then, steady)
+    grown = grown_by(currents, then, steady)
     kind = _kind(bits, inception, end, load, grown, currents)
     now = None if not len(steady) else int(steady[len(steady) // 2])
     if kind == "fault" and inception is None:
@@ -176,21 +179,11 @@ def _analyse(measured: ThreePhase, line: Line | None, said: Told, trigger: str) 
         notes.append(Note("short_fault", "The fault is shorter than a filter needs."))
     fault, located = None, None
     if kind == "fault" and now is not None:
-        turned = _Turned(measured, currents, volts, then, frequency)
-        if then is None:
-            notes.append(Note("load_unknown", "Load before the fault is not known."))
-        fault = fault_type(turned.before(now), turned.at(now))
-        if fault is None:
-            notes.append(Note("no_type", "No current changed."))
-        elif volts is None:
-            notes.append(Note("no_distance", "Without voltages there is no distance."))
-        elif line is None:
-            notes.append(Note("no_distance", "The record's settings do not tell the line."))
-        else:
-            located = _locate(fault, turned, steady, line, notes)
-    origin = _origin(currents, volts, then if then is not None else now)
-    before = _moment(event, currents, volts, then, origin)
-    during = _moment(event, currents, volts, now, origin)
+        turned = Turned(measured, currents, volts, then, frequency)
+        fault, located = _fault(turned, steady, line, notes)
+    origin = origin_of(currents, volts, then if then is not None else now)
+    before = moment_at(event, currents, volts, then, origin)
+    during = moment_at(event, currents, volts, now, origin)
     magnitude = None if now is None else float(np.abs(currents[now]).max())
     _note_bits(bits, notes)
     trip_s = when.trip_s
@@ -200,7 +193,7 @@ def _analyse(measured: ThreePhase, line: Line | None, said: Told, trigger: str) 
         event=said.event,
         fault_type=fault,
         phases="" if fault is None else fault.replace("G", ""),
-        grounded=None if fault is None else fault.endswith("G"),
+        grounded=_grounded(fault),
         magnitude_a=magnitude,
         load_a=load,
         frequency_hz=frequency,
@@ -229,6 +222,25 @@ def _analyse(measured: ThreePhase, line: Line | None, said: Told, trigger: str) 
         ),
         notes=tuple(notes),
     )
+
+
+def _fault(
+    turned: Turned, steady: Ints, line: Line | None, notes: list[Note]
+) -> tuple[str | None, Located | None]:
+    """Return type and distance of a fault from the rows at which it is steady."""
+    now = int(steady[len(steady) // 2])
+    if not turned.load_known:
+        notes.append(Note("load_unknown", "Load before the fault is not known."))
+    kind = fault_type(turned.before(now), turned.at(now))
+    if kind is None:
+        notes.append(Note("no_type", "No current changed."))
+    elif not turned.voltages:
+        notes.append(Note("no_distance", "Without voltages there is no distance."))
+    elif line is None:
+        notes.append(Note("no_distance", "The record's settings do not tell the line."))
+    else:
+        return kind, _locate(kind, turned, steady, line, notes)
+    return kind, None
 
 
 def _bits(event: EventRecord) -> _Bits:
@@ -288,124 +300,8 @@ def _kind(
     return "trigger"
 
 
-def _phasors(measured: ThreePhase) -> tuple[Complexes, Complexes | None]:
-    """Return phasors of currents and voltages, shape (samples, 3) each."""
-    values, per_cycle = measured.event.values, measured.per_cycle
-    if measured.filtered:
-        found = from_filtered(values / math.sqrt(2), per_cycle)
-    else:
-        found = (cosine if per_cycle % 4 == 0 else fourier)(values, per_cycle)
-    return found[:, :3], found[:, 3:] if measured.voltages else None
-
-
-def _row(event: EventRecord, seconds: float | None) -> int | None:
-    if seconds is None:
-        return None
-    row = int(np.searchsorted(event.t_ns, round(seconds * NS) - 1))
-    return min(row, event.samples - 1)
-
-
-def _frequency(
-    measured: ThreePhase, currents: Complexes, volts: Complexes | None, inception: int | None
-) -> float | None:
-    """Return the median of the frequency before the fault [Hz], else of the whole record."""
-    hz = measured.event.frequency_hz
-    assert hz is not None  # three_phase needs it
-    source = currents if volts is None else volts
-    turning = sequences(*source.T)[1]
-    found = rotation(turning, measured.per_cycle, hz)
-    part = found if inception is None else found[:inception]
-    if not np.isfinite(part).any():
-        part = found
-    known = part[np.isfinite(part)]
-    return float(np.median(known)) if len(known) else None
-
-
-def _before(currents: Complexes, reference: int, per_cycle: int, filtered: bool) -> int | None:
-    """Return the last row with known phasors well before ``reference``, or just before it.
-
-    A relay's filter lets a fault begin slowly, so that rows just before it are of the fault.
-    """
-    for margin in (per_cycle if filtered else per_cycle // 2, max(1, per_cycle // 4)):
-        known = np.flatnonzero(np.isfinite(currents[: max(0, reference - margin + 1)]).all(axis=1))
-        if len(known):
-            return int(known[-1])
-    return None
-
-
-def _steady(
-    measured: ThreePhase, currents: Complexes, inception: int | None, end: int | None
-) -> Ints:
-    """Return the rows of the fault at which phasors are steady, at most `_MOST_WINDOWS`."""
-    per_cycle = measured.per_cycle
-    if inception is None:
-        return np.zeros(0, dtype=np.int64)
-    window = per_cycle * 5 // 4 + (1 if measured.filtered else 0)
-    first = inception + window
-    last = len(currents) if end is None or end <= inception else end
-    rows = np.arange(first, last)
-    rows = rows[np.isfinite(currents[first:last]).all(axis=1)] if len(rows) else rows
-    if not len(rows):
-        return rows
-    half = max(1, per_cycle // 2)
-    change = np.abs(currents[rows] - currents[rows - half]).max(axis=1)
-    share = change / np.abs(currents[rows]).max(axis=1).clip(min=1e-9)
-    share[rows - half < first] = np.inf  # its window begins before the fault
-    if not np.isfinite(share).any():
-        return rows[-1:]
-    kept: Ints = rows[share <= max(STEADY, 2 * float(np.nanmin(share)))]
-    if len(kept) > _MOST_WINDOWS:
-        kept = kept[np.linspace(0, len(kept) - 1, _MOST_WINDOWS).astype(np.int64)]
-    return kept
-
-
-def _grown(currents: Complexes, then: int | None, steady: Ints) -> float | None:
-    if then is None or not len(steady):
-        return None
-    return float(np.abs(currents[steady[len(steady) // 2]] - currents[then]).max())
-
-
-class _Turned:
-    """Phasors before and during the fault, load turned to the time of the fault."""
-
-    def __init__(
-        self,
-        measured: ThreePhase,
-        currents: Complexes,
-        volts: Complexes | None,
-        then: int | None,
-        frequency: float | None,
-    ) -> None:
-        self._time = measured.event.t_s
-        self._currents, self._volts, self._then = currents, volts, then
-        nominal = measured.event.frequency_hz or 0.0
-        off = 0.0 if frequency is None else frequency - nominal
-        self._off_hz = off if abs(off) < 0.1 * nominal else 0.0
-
-    def at(self, row: int) -> Phasors:
-        return Phasors(_three(self._currents, row), _three(self._volts, row))
-
-    def before(self, row: int) -> Phasors:
-        if self._then is None:
-            return Phasors((0j, 0j, 0j), (0j, 0j, 0j))
-        passed = float(self._time[row] - self._time[self._then])
-        turn = complex(np.exp(2j * np.pi * self._off_hz * passed))
-        found = self.at(self._then)
-        return Phasors(
-            (found.i[0] * turn, found.i[1] * turn, found.i[2] * turn),
-            (found.v[0] * turn, found.v[1] * turn, found.v[2] * turn),
-        )
-
-
-def _three(phasors: Complexes | None, row: int) -> Three:
-    if phasors is None:
-        return 0j, 0j, 0j
-    first, second, third = (complex(one) for one in phasors[row])
-    return first, second, third
-
-
 def _locate(
-    kind: str, turned: _Turned, steady: Ints, line: Line, notes: list[Note]
+    kind: str, turned: Turned, steady: Ints, line: Line, notes: list[Note]
 ) -> Located | None:
     """Return the distance by each method, and what they and the window make of it."""
     found = [locate(kind, turned.before(row), turned.at(row), line) for row in steady.tolist()]
@@ -428,44 +324,6 @@ def _locate(
         takagi=middles.get("takagi"),
         modified_takagi=middles.get("modified_takagi"),
         line_length=line.length,
-    )
-
-
-def _origin(currents: Complexes, volts: Complexes | None, row: int | None) -> complex:
-    """Return what angles are told against: the positive sequence voltage, else current."""
-    if row is None:
-        return 1.0 + 0j
-    for source in (volts, currents):
-        if source is not None:
-            one = complex(sequences(*source[row])[1])
-            if np.isfinite(one) and abs(one) > 0:
-                return one
-    return 1.0 + 0j
-
-
-def _moment(
-    event: EventRecord,
-    currents: Complexes,
-    volts: Complexes | None,
-    row: int | None,
-    origin: complex,
-) -> Moment | None:
-    if row is None:
-        return None
-    named = dict(zip(CURRENTS, currents[row], strict=True))
-    zero, one, two = sequences(*currents[row])
-    named |= {"IG": 3 * zero, "I1": one, "I2": two, "I0": zero, "3I2": 3 * two}
-    if volts is not None:
-        zero, one, two = sequences(*volts[row])
-        named |= dict(zip(VOLTAGES, volts[row], strict=True))
-        named |= {"V1": one, "V2": two, "V0": zero}
-    return Moment(
-        float(event.t_s[row]),
-        {
-            name: Phasor(float(np.abs(value)), float(degrees(value, origin)))
-            for name, value in named.items()
-            if np.isfinite(value)
-        },
     )
 
 

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from workspace_lib.errors import ParameterError
-from workspace_lib.reclosers.incidents import Outcome
+from workspace_lib.reclosers.analysis_values import EventAnalysis
+from workspace_lib.reclosers.clock_quality import Corrected
+from workspace_lib.reclosers.incidents import Outcome, fault_of, operation_of
 
 Needed = Literal["yes", "no", "unknown"]
 #: Incidents are one disturbance that overlap, or follow each other within so long [s].
@@ -128,6 +130,51 @@ class Disturbance:
         for told, one in zip(found["sightings"], self.sightings, strict=True):
             told["start"], told["end"] = one.start.isoformat(), one.end.isoformat()
         return found
+
+
+def sighting_of(
+    recloser: str,
+    analyses: Sequence[EventAnalysis],
+    times: Sequence[Corrected],
+    outcome: Outcome = "unknown",
+    key: int | str | None = None,
+) -> Sighting:
+    """Return what the events of one incident of a recloser say, or one event that did not trip.
+
+    Parameters
+    ----------
+    analyses : sequence of EventAnalysis
+        Of its events, in the order of time, at least one.
+    times : sequence of Corrected
+        Their times set right, one for each.
+    outcome : {"momentary", "permanent", "unknown"}
+        That of the incident.
+
+    Raises
+    ------
+    ParameterError
+        If there is no event, or not one time for each.
+    """
+    if not analyses or len(analyses) != len(times):
+        raise ParameterError("A sighting has events, and one time for each of them.")
+    fault = fault_of(analyses)
+    instants = [one.utc for one in times]
+    doubts = [one.within_s for one in times]
+    known = [one for one in doubts if one is not None]
+    return Sighting(
+        recloser,
+        min(instants),
+        max(instants),
+        any(operation_of(recloser, one) is not None for one in analyses),
+        outcome,
+        max(known) if len(known) == len(doubts) else None,
+        fault.fault_type,
+        fault.magnitude_a,
+        fault.distance,
+        fault.distance_low,
+        fault.distance_high,
+        key,
+    )
 
 
 class Network:
