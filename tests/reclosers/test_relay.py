@@ -11,7 +11,9 @@ from workspace_lib.errors import ConfigError, FrameError, ParameterError
 from workspace_lib.reclosers.relay import Manners, RelaySession
 from workspace_lib.reclosers.relay_commands import ALLOWED, Command
 from workspace_lib.reclosers.relay_errors import (
+    FileMissing,
     InvalidCommand,
+    InvalidParameter,
     LevelLost,
     NoDataAvailable,
     PasswordRefused,
@@ -177,6 +179,55 @@ def test_an_event_that_is_told_between_two_commands_is_set_aside(reach: Any) -> 
             session.ask(CHI)
         assert b"Targets" in session.aside[0]
         assert session.ask(CHI).content.count(b"\r\n") == 5
+
+
+def test_a_file_is_fetched_and_the_session_goes_on(reach: Any) -> None:
+    relay = reach(spec("651R"))
+    with relay.session() as session:
+        received = session.fetch(Command("FIL READ EVENTS HR_10003.DAT"))
+        assert session.ask(CHI).content
+    truth = relay.simulator.truth()
+    assert received.content == truth.files()[truth.events[0].key]["dat"]
+    assert (received.name, received.size) == ("HR_10003.DAT", len(received.content))
+    assert (session.aside, session.disturbed) == ([], False)
+    assert "Ready to send" in relay.transcripts[0]
+
+
+def test_a_file_that_is_not_given_is_an_error_with_a_name(reach: Any) -> None:
+    relay = reach(spec("651R"))
+    with relay.session() as session:
+        with pytest.raises(FileMissing):
+            session.fetch(Command("FIL READ EVENTS HR_99999.DAT"))
+        relay.simulator.spec.files = "show"
+        with pytest.raises(InvalidParameter):
+            session.fetch(Command("FIL READ EVENTS HR_10001.CFG"))
+        relay.simulator.spec.files = "none"
+        with pytest.raises(InvalidCommand):
+            session.fetch(Command("FIL READ EVENTS HR_10001.CFG"))
+        assert session.ask(CHI).content
+
+
+def test_a_line_that_cannot_carry_files_leaves_the_relay_as_it_was(
+    reach: Any, monkeypatch: Any
+) -> None:
+    def seven_bits() -> Any:
+        raise ConfigError("Files need 8 data bits.")
+
+    relay = reach(spec("651R"))
+    with relay.session() as session:
+        monkeypatch.setattr(session.line, "binary", seven_bits)
+        with pytest.raises(ConfigError, match="8 data bits"):
+            session.fetch(Command("FIL READ EVENTS HR_10001.CFG"))
+        assert session.ask(CHI).content
+    assert relay.simulator.truth().level == "0"
+
+
+def test_a_relay_that_fell_back_to_level_0_sends_no_file(reach: Any) -> None:
+    relay = reach(spec("651R"))
+    with relay.session() as session:
+        relay.simulator.relay.level = "0"
+        with pytest.raises(LevelLost, match="level 0"):
+            session.fetch(Command("FIL READ EVENTS HR_10001.CFG"))
 
 
 def test_an_answer_without_its_end_is_no_answer_and_can_be_asked_for_again(

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
+from workspace_lib.errors import ConfigError
 from workspace_lib.reclosers.relay import Manners
 from workspace_lib.reclosers.relay_capture import CapturePlan, Visit, visit_relay
 from workspace_lib.reclosers.relay_commands import ALLOWED, Command
@@ -15,7 +16,7 @@ from workspace_lib.reclosers.simulator_comtrade import comtrade_of
 from workspace_lib.reclosers.simulator_files import Sender
 from workspace_lib.reclosers.simulator_relay import FaultKind
 from workspace_lib.reclosers.ymodem import Patience
-from workspace_lib.transports.serial_line import Limits
+from workspace_lib.transports.serial_line import Limits, SerialLine
 
 QUICK = Patience(start_s=0.5, block_s=0.5, byte_s=0.3, quiet_s=0.05)
 FILES = CapturePlan(formats="comtrade")
@@ -319,6 +320,18 @@ def test_a_relay_without_files_gives_its_reports_and_that_is_told(reach: Any) ->
     found = visit(relay, plan=CapturePlan())
     assert [[one.kind for one in event.files] for event in found.events] == [["cev"], ["cev"]]
     assert "does not know" in found.refusals["FIL DIR EVENTS"]
+
+
+def test_a_line_that_cannot_carry_files_brings_the_reports(reach: Any, monkeypatch: Any) -> None:
+    def seven_bits(line: Any) -> Any:
+        raise ConfigError("Files need 8 data bits.")
+
+    monkeypatch.setattr(SerialLine, "binary", seven_bits)
+    relay = reach(spec(1))
+    found = visit(relay, plan=CapturePlan())
+    assert found.outcome == "done"
+    assert [one.kind for one in found.events[0].files] == ["cev"]
+    assert "8 data bits" in found.refusals["FIL DIR EVENTS"]
 
 
 @pytest.mark.parametrize("formats", ["comtrade", "both"])

@@ -249,7 +249,7 @@ class _Fetching:
                     files.open()
                     self._files = files
                 parts.append(self._files.fetch(entry))
-            except RelayRefused as error:
+            except (RelayRefused, ConfigError) as error:
                 if self._plan.formats != "auto":
                     raise
                 self._asks_files = False
