@@ -165,6 +165,8 @@ class _Receiver:
         for _ in range(self.patience.tries if not later else 3):
             try:
                 mark = self._mark(self.patience.start_s, greedy=True)
+                if mark == EOT and not later:
+                    raise _Damaged
                 if mark == EOT:  # its acknowledgement was lost
                     self._say(_ACK + _C)
                     continue
