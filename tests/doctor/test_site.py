@@ -175,6 +175,14 @@ def test_a_simulator_brings_its_own_secret(make_site: Make) -> None:
     assert site.check_secrets(settings) == []
 
 
+def test_a_password_that_a_wings_simulator_makes_up_is_not_missing_but_in_production(
+    make_site: Make,
+) -> None:
+    wings = {"wings": {"reclosers": {"password": "secret://DEMO_OF_NONE"}}}
+    assert site.check_secrets(make_site(wings)) == []
+    assert states(site.check_secrets(make_site({**wings, "production": True}))) == ["missing"]
+
+
 def test_a_source_that_answers_is_ok(make_site: Make, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     assert states(site.check_sources(make_site(source(host="127.0.0.1", port=port)))) == ["ok"]
