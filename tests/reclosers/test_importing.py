@@ -174,6 +174,30 @@ def test_what_a_relay_gave_is_known_to_an_import(
     assert hands.everything() == before
 
 
+def test_it_says_the_same_of_an_event_as_the_relays_list(
+    hands: Hands, reach: Callable[..., Any], patient: Manners
+) -> None:
+    relay = reach(RelaySpec(events=list(EVENTS)))
+    recloser = hands.recloser("MAT-7")
+
+    def keep(event: FetchedEvent) -> None:
+        keep_event(hands.store, hands.archive, recloser, event, now=NOW)
+
+    with relay.line() as line:
+        visit_relay(line, (), password=lambda: "OTTER", manners=patient, keep=keep)
+    for number, event in enumerate(EVENTS):
+        hands.put(f"LAV-101/{number}.cev", event.cev_of("C"))
+    hands.take(recloser="LAV-101")
+    told = (
+        "device_us", "event", "triggered", "state", "model", "fid", "location", "current_a",
+        "frequency_hz", "shot", "targets",
+    )  # fmt: skip
+    rows: dict[str, list[list[Any]]] = {}
+    for row in sorted(hands.rows(), key=lambda row: row["device_us"]):
+        rows.setdefault(row["recloser"], []).append([row[name] for name in told])
+    assert rows["LAV-101"] == rows["MAT-7"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -182,6 +206,8 @@ def test_what_a_relay_gave_is_known_to_an_import(
         "MAT-7_2026-03-01.cev",
         "260301,075000000,-5,Somewhere,MAT-7,Utility.cev",
         "Station A/deep/er/1.cev",
+        "MAT/7/1.cev",
+        "MAT/7.cev",
         "1.cev",
     ],
 )
@@ -346,6 +372,56 @@ def test_answers_to_his_and_chi_are_lists_too(hands: Hands, reach: Callable[...,
     assert report.complete, report.text()
     assert report.count("listed") == len(EVENTS)
     assert known_keys(hands.store, "MAT-7") == {event.key for event in EVENTS}
+
+
+def test_rows_of_a_list_that_came_damaged_are_told(hands: Hands, reach: Callable[..., Any]) -> None:
+    relay = reach(RelaySpec(events=list(EVENTS)))
+    with relay.session() as session:
+        content = session.ask(Command("CHI")).content
+    kind = EVENTS[0].type.encode()
+    hands.put("MAT-7/chi.txt", content.replace(kind, b"X" + kind[1:], 1))
+    report = hands.take()
+    (line,) = report.of("unclear")
+    assert "checksum" in line.why
+    assert report.count("listed") == len(EVENTS) - 1
+
+
+def test_a_file_that_changes_meanwhile_is_left_for_the_next_time(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = hands.put("MAT-7/1.cev", EVENTS[0].cev_of("C"))
+    reads = Path.read_bytes
+
+    def read_and_change(self: Path) -> bytes:
+        content = reads(self)
+        if self == path:
+            path.write_bytes(content + b"\r\n")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_change)
+    (line,) = hands.take().of("unclear")
+    assert "changed meanwhile" in line.why
+    monkeypatch.undo()
+    assert hands.take().count("taken") == 1
+
+
+def test_real_files_are_taken_in_once(hands: Hands, real_data: Path) -> None:
+    def take() -> ImportReport:
+        folder = real_data / "recloser"
+        return import_folder(hands.store, hands.settings, folder, recloser="LAV-101", now=NOW)
+
+    first = take()
+    damaged = {line.path for line in first.of("damaged")}
+    unclear = {line.path.partition("/")[0]: line.why for line in first.of("unclear")}
+    assert "zs_cff_2013/ascii_cff_2013.cff" in damaged  # 186 of 45,600 samples are there
+    assert "trigger is not known" in unclear["plotxy_bad_date"]
+    assert "DAT" in unclear["pc_sample_utf8"]
+    assert first.count("taken") >= 20
+    before = hands.everything()
+    again = take()
+    assert again.count("taken") == again.count("listed") == 0
+    assert {line.path for line in again.of("damaged")} == damaged
+    assert hands.everything() == before
 
 
 def test_the_archives_own_folder_makes_a_lost_store_anew(

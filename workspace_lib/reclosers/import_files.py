@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from workspace_lib.errors import FormatError, FrameError
+from workspace_lib.errors import FormatError
 from workspace_lib.files import sha256_bytes
 from workspace_lib.reclosers import cascii
 from workspace_lib.reclosers.cev import parse_cev
@@ -22,12 +22,13 @@ from workspace_lib.reclosers.eve import parse_eve, sniff_eve
 from workspace_lib.reclosers.event_readers import sniff_cev, sniff_comtrade
 from workspace_lib.reclosers.events_csv import ListedEvent, looks_like_events, parse_events_csv
 from workspace_lib.reclosers.hdr import Header, parse_hdr, sniff_hdr
-from workspace_lib.reclosers.history import HistoryEntry, parse_chi, parse_his
+from workspace_lib.reclosers.history import HistoryEntry
+from workspace_lib.reclosers.history_files import History, parse_history, sniff_history
 from workspace_lib.reclosers.ident import sniff_ident
 from workspace_lib.reclosers.record import DeviceTime, EventRecord
 from workspace_lib.reclosers.relay_checks import check_report
 from workspace_lib.reclosers.relay_plan import FetchedFile, FileKind
-from workspace_lib.reclosers.report import DateOrder, find_head, text_lines
+from workspace_lib.reclosers.report import DateOrder
 from workspace_lib.reclosers.ser import sniff_ser
 
 RECORD: Final[tuple[FileKind, ...]] = ("cfg", "dat", "hdr", "inf")
@@ -38,8 +39,6 @@ _MS: Final = 1_000_000
 _DAMAGED: Final = frozenset({"cut", "short_row", "bad_number", "bad_bits", "bad_time"})
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _PROMPT = re.compile(rb"\s*(=[>=+]*\s*)?(QUI|QUIT|EXI|EXIT)?\s*", re.IGNORECASE)
-_CHI = re.compile(rb'"MONTH","DAY","YEAR".*"EVENT"', re.IGNORECASE)
-_HIS = re.compile(rb"DATE\s+TIME\s+EVENT\b")
 KNOWN: Final = "kept already"
 
 
@@ -153,7 +152,7 @@ def _comtrade(
     issues: Sequence[Any],
     header: Path | None,
 ) -> FoundEvent:
-    damage = "; ".join(f"{one.where}: {one.message}" for one in issues if one.code == "cut")
+    damage = "; ".join(f"{one.where}: {one.message}" for one in issues if one.code in _DAMAGED)
     names = [event.station, event.device]
     entry = None if event.trigger is None else HistoryEntry(0, _to_ms(event.trigger), "")
     if header is not None:
@@ -186,10 +185,10 @@ def _single(path: Path, order: DateOrder, known: Known) -> Found:
     head, name = content[:_HEAD], path.name.lower()
     if name.endswith(".dat"):
         return Other(path, "its configuration (CFG) is missing")
-    if _CHI.search(head) and b"CYC" not in head:
-        return _history(path, content, lambda: parse_chi(_bare(content)))
-    if name.endswith((".csv", ".txt", ".his", ".tsv")) and looks_like_events(head):
+    if name.endswith((".csv", ".tsv")) and looks_like_events(head):
         return _table(path, content, order)
+    if sniff_history(name, head):
+        return _history(path, content, order)
     if sniff_cev(name, head):
         return _report(path, content)
     if sniff_comtrade(name, head):
@@ -198,8 +197,8 @@ def _single(path: Path, order: DateOrder, known: Known) -> Found:
         return _text_report(path, content, order)
     if sniff_hdr(name, head):
         return _header(path, content, order)
-    if _HIS.search(head):
-        return _history(path, content, lambda: parse_his(content.decode("latin-1"), order))
+    if name.endswith((".txt", ".his")) and looks_like_events(head):
+        return _table(path, content, order)
     if sniff_ident(name, head) or sniff_ser(name, head):
         return Other(path)
     return Other(path, "it is no event and no list of events")
@@ -282,14 +281,17 @@ def _table(path: Path, content: bytes, order: DateOrder) -> Found:
     return FoundList(path, tuple(listed), bad=bad)
 
 
-def _history(path: Path, content: bytes, parse: Callable[[], list[HistoryEntry]]) -> Found:
+def _history(path: Path, content: bytes, order: DateOrder) -> Found:
     try:
-        entries = parse()
-    except FrameError as error:
+        # A list in the usual order may be of a relay that was set otherwise: all are tried.
+        record = parse_history(content, path.name, None if order == "MDY" else order)
+    except FormatError as error:
         return Other(path, error.what)
-    listed = tuple(ListedEvent(entry, line) for line, entry in enumerate(entries, 1))
-    head = find_head(text_lines(content[:_HEAD])[:40])
-    return FoundList(path, listed, (head.relay, head.terminal) if head else ())
+    history: History = record.data
+    listed = tuple(ListedEvent(entry, line) for line, entry in enumerate(history.entries, 1))
+    bad = tuple(f"{one.where}: {one.message}" for one in record.issues if one.severity == "error")
+    head = history.head
+    return FoundList(path, listed, (head.relay, head.terminal) if head else (), bad)
 
 
 def _told(trigger: DeviceTime, summary: Mapping[str, Any]) -> HistoryEntry:
@@ -308,6 +310,7 @@ def _told(trigger: DeviceTime, summary: Mapping[str, Any]) -> HistoryEntry:
         _to_ms(trigger),
         text("EVENT"),
         location=number("LOCATION"),
+        current=max(filter(None, map(number, ("IA", "IB", "IC"))), default=None),
         frequency=number("FREQ"),
         group=text("GROUP", "GRP"),
         shot=text("SHOT"),

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from workspace_lib.errors import FormatError
@@ -70,13 +71,15 @@ class Owners:
         return next(iter(found)) if len(found) == 1 else None
 
     def _of_path(self, path: Path) -> set[Recloser]:
-        """Return what the file's name tells, else the folder next to it that tells anything.
-
-        All that tell must agree, so a file of another recloser in a folder is noticed.
-        """
+        """Return all that its folders and its name tell; they must agree."""
         told: set[Recloser] = set()
-        for part in (path.name, *reversed(path.parent.parts)):
+        for part in path.parts:
             told |= self._within(part)
+        # A territory's folder with a number below it: LAV/101 is LAV-101.
+        for above, below in pairwise(path.parts):
+            one = self._exact(f"{above} {below}") or self._exact(f"{above} {Path(below).stem}")
+            if one is not None:
+                told.add(one)
         return told
 
     def _within(self, text: str) -> set[Recloser]:

@@ -246,6 +246,7 @@ class _Import:
     def _list(self, found: FoundList) -> None:
         for bad in found.bad:
             self._line("unclear", found.path, why=bad)
+        self.report.ignored += not (found.bad or found.listed)
         whose = self._owners.of(self._below(found.path), found.names)
         for one in found.listed:
             recloser, why = whose.recloser, whose.why
