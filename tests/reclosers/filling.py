@@ -5,15 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import yaml
 from sqlalchemy import Connection, insert
 
 from workspace_lib.clock import to_us
-from workspace_lib.files import sha256_bytes
+from workspace_lib.files import atomic_write, sha256_bytes
+from workspace_lib.reclosers.analysing import analyse_new
 from workspace_lib.reclosers.analysis import analyse_event
+from workspace_lib.reclosers.archive import open_archive
 from workspace_lib.reclosers.cev import parse_cev
+from workspace_lib.reclosers.history import HistoryEntry
+from workspace_lib.reclosers.keeping import keep_event
+from workspace_lib.reclosers.record import device_time
+from workspace_lib.reclosers.relay_plan import FetchedEvent, FetchedFile
+from workspace_lib.reclosers.settings import load_fleet
 from workspace_lib.reclosers.simulator import RelaySimulator, RelaySpec, make_events
+from workspace_lib.reclosers.simulator_comtrade import comtrade_of
+from workspace_lib.reclosers.simulator_events import SimulatedEvent
 from workspace_lib.reclosers.tables import (
     recloser_analyses,
     recloser_disturbances,
@@ -24,6 +35,8 @@ from workspace_lib.reclosers.tables import (
     recloser_relays,
     recloser_visits,
 )
+from workspace_lib.settings import Settings, load_settings
+from workspace_lib.store.engines import Store, write
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -184,3 +197,78 @@ def an_analysis() -> dict[str, Any]:
     simulator = RelaySimulator(RelaySpec("351R", events=make_events("351R", 1)))
     (report,) = simulator.truth().reports("C").values()
     return analyse_event(parse_cev(report).data).to_dict()
+
+
+RECLOSERS = [
+    {"id": "LAV-101", "ced": "LAV", "remote": False, "lat": 45.6, "lon": -73.7},
+    {"id": "LAV-102", "ced": "LAV", "remote": False, "upstream": ["LAV-101"]},
+    {"id": "MAT-201", "ced": "MAT", "remote": False},
+    {"id": "MAT-202", "ced": "MAT", "remote": False},
+]
+
+
+def make_recloser_site(root: Path) -> Settings:
+    """Make a site of four reclosers in a folder."""
+    folder = root / "parameters" / "plant"
+    (folder / "jobs").mkdir(parents=True)
+    (root / "notebooks" / "jobs").mkdir(parents=True)
+    site = {"timezone": "America/Toronto", "wings": {"reclosers": {}}}
+    for name, content in {"site": site, "reclosers": {"reclosers": RECLOSERS}}.items():
+        (folder / f"{name}.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return load_settings("plant", root=root)
+
+
+def simulated(hours: float, kind: str = "AG", *, seconds: float = 0, **more: Any) -> SimulatedEvent:
+    """Return an event so many hours before `NOW`, by a clock that keeps Toronto's time."""
+    when = NOW - timedelta(hours=hours + 5) + timedelta(seconds=seconds)
+    return SimulatedEvent(more.pop("model", "351R"), when.replace(tzinfo=None), kind, **more)
+
+
+def report() -> bytes:
+    """Return the bytes of the first event that `fill` keeps."""
+    return simulated(4).cev_of("C")
+
+
+def fill(settings: Settings, store: Store) -> None:
+    """Keep four events of the site's reclosers, and analyse them.
+
+    1 and 2 are shots of LAV-101 that went to lockout, 3 of LAV-102 is only listed, 4 of MAT-201 is
+    a COMTRADE record.
+    """
+    fleet, archive = load_fleet(settings), open_archive(settings)
+
+    def keep(recloser: str, event: SimulatedEvent, files: Sequence[FetchedFile]) -> None:
+        time, word = event.key
+        moment = device_time(datetime.fromisoformat(time), digits=3)
+        entry = HistoryEntry(1, moment, word, 4.0, 900.0, shot=str(event.shot), targets="INST")
+        fetched = FetchedEvent(entry, "whole" if files else "summary", tuple(files), 1)
+        model = "651R" if event.model == "651R" else "351R"
+        keep_event(store, archive, fleet.recloser(recloser), fetched, now=NOW, model=model)
+
+    for event in (simulated(4), simulated(3, seconds=-3595, shot=1, lockout=True)):
+        keep("LAV-101", event, [FetchedFile("cev", "", event.cev_of("C"))])
+    keep("LAV-102", simulated(2, "BC"), [])
+    far = simulated(1, "ABC", model="651R")
+    parts = comtrade_of(far, "BINARY")
+    keep("MAT-201", far, [FetchedFile(ending, f"E1.{ending}", parts[ending]) for ending in parts])
+    with write(store.data) as connection:
+        for name, ced in (("LAV-101", "LAV"), ("LAV-102", "LAV"), ("MAT-201", "MAT")):
+            add_relay(connection, name, ced, model="651R" if ced == "MAT" else "351R")
+    analyse_new(store, settings, now=NOW)
+
+
+def add_one(settings: Settings, store: Store, content: bytes) -> None:
+    """Give a site one recloser with one event, whose report is in the archive; quick."""
+    listed = {"reclosers": [{"id": "LAV-101", "ced": "LAV", "remote": False}]}
+    path = settings.site_dir / "reclosers.yml"
+    path.write_text(yaml.safe_dump(listed), encoding="utf-8")
+    name = "LAV/LAV-101/2026/261120,070000000,-5,,LAV-101,,AG-T.cev"
+    atomic_write(open_archive(settings).root / name, content)
+    with write(store.data) as connection:
+        add_relay(connection, "LAV-101")
+        number = add_event(
+            connection, "LAV-101", analysis={"fault_type": "AG", "magnitude_a": 900.0},
+            files=[("cev", name, content)],
+        )  # fmt: skip
+        add_incident(connection, [number], disturbance_id=number)
+        add_disturbance(connection, number)

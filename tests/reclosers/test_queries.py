@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from types import ModuleType
 
@@ -205,3 +206,21 @@ def test_choices_are_what_occurs(connection, events, filling) -> None:
         "kinds": ["fault", "load"],
         "fault_types": ["ABC", "AG"],
     }
+
+
+def test_either_database_finds_the_same(any_store, filling) -> None:
+    with write(any_store.data) as connection:
+        filling.add_many(connection, 60, reclosers=6)
+        wanted = EventFilter(
+            ceds=("LAV", "MAT", "MTL"), models=("651", "351"), since=filling.NOW - 4000 * HOUR * 24,
+            until=filling.NOW, fault_types=("AG", "BC", "CA", "ABC"), phases="A",
+            magnitude_a=(1.0, 9000.0), distance=(0.0, 99.0), text="inst",
+        )  # fmt: skip
+        found = search(connection, wanted)
+        assert found
+        assert count(connection, wanted) == len(found)
+        assert search(connection, wanted, after=found[0].place) == found[1:]
+        assert search(connection, replace(wanted, outcome=found[0].outcome))
+        assert len(relay_states(connection)) == 6
+        assert choices(connection)["kinds"] == ["fault", "opening"]
+        assert [one.event_id for one in siblings(connection, 5)] == [4, 5, 6]

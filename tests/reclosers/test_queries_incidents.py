@@ -125,6 +125,14 @@ def test_repeat_offenders_are_ranked_by_their_incidents(connection, faults, fill
     assert worst.operations == 4
 
 
+def test_a_fault_that_was_only_seen_is_no_offence(connection, faults, filling) -> None:
+    number = filling.add_event(connection, "LAV-105", filling.NOW - HOUR, "ER")
+    filling.add_incident(connection, [number], recloser="LAV-105", operations=0,
+                         started=filling.NOW - HOUR)  # fmt: skip
+    ranked = repeat_offenders(connection, filling.NOW - DAY, filling.NOW)
+    assert "LAV-105" not in [one.recloser for one in ranked]
+
+
 def test_offenders_of_a_territory_or_with_enough_incidents(connection, faults, filling) -> None:
     span = (filling.NOW - DAY, filling.NOW)
     (only,) = repeat_offenders(connection, *span, ceds=("MAT",))
@@ -190,3 +198,17 @@ def test_a_span_does_not_end_before_it_begins(connection, filling) -> None:
         complaint(connection, filling.NOW, filling.NOW, ceds=("LAV",))
     with pytest.raises(ParameterError, match="ends before"):
         repeat_offenders(connection, filling.NOW, filling.NOW - DAY)
+
+
+def test_either_database_tells_the_same(any_store, filling) -> None:
+    with write(any_store.data) as connection:
+        filling.add_many(connection, 60, reclosers=6)
+        span = (filling.NOW - 3000 * DAY, filling.NOW + DAY)
+        ranked = repeat_offenders(connection, *span, ceds=("LAV", "MAT"), limit=3)
+        assert sum(one.operations for one in ranked) == 3 * sum(one.incidents for one in ranked)
+        wanted = IncidentFilter(ceds=("LAV",), since=span[0], until=span[1], phases="A")
+        assert incidents(connection, wanted)
+        told = complaint(connection, *span, ceds=("LAV",))
+        assert told.events
+        assert told.known_until is not None
+        assert disturbances(connection, since=span[0]) == []

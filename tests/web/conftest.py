@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -97,8 +101,30 @@ def add_rain(settings: Settings, store: Store) -> None:
     calibrate(store, settings, now=NOW)
 
 
+@pytest.fixture(scope="session")
+def recloser_filling(repository: Path) -> ModuleType:
+    """What writes rows of the reclosers wing; test files cannot import each other."""
+    path = repository / "tests" / "reclosers" / "filling.py"
+    spec = importlib.util.spec_from_file_location("recloser_filling_for_web", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def recloser_report(recloser_filling: ModuleType) -> bytes:
+    """The report of a simulated event, which takes long to simulate."""
+    report: bytes = recloser_filling.report()
+    return report
+
+
 @pytest.fixture
-def make_front(make_site: Callable[..., Settings]) -> Iterator[Callable[..., Front]]:
+def make_front(
+    make_site: Callable[..., Settings], recloser_filling: ModuleType, recloser_report: bytes
+) -> Iterator[Callable[..., Front]]:
     """Make a front whose site has these settings."""
     stores: list[Store] = []
 
@@ -108,6 +134,8 @@ def make_front(make_site: Callable[..., Settings]) -> Iterator[Callable[..., Fro
         stores.append(store)
         if "rain" in settings.wings:
             add_rain(settings, store)
+        if "reclosers" in settings.wings:
+            recloser_filling.add_one(settings, store, recloser_report)
         clock = FakeClock(NOW)
         tokens = {scope: create_token(store, scope, scope, now=NOW) for scope in SCOPES}
         with write(store.control) as connection:
@@ -129,8 +157,8 @@ def make_front(make_site: Callable[..., Settings]) -> Iterator[Callable[..., Fro
 
 @pytest.fixture
 def front(make_front: Callable[..., Front]) -> Front:
-    """A front with three publications, five runs and a rain gauge."""
-    made = make_front(wings={"rain": {}})
+    """A front with three publications, five runs, a rain gauge and an event of a recloser."""
+    made = make_front(wings={"rain": {}, "reclosers": {}})
     for number, name in enumerate(("rain.total", "rain.sums/Mse", "runs.summary")):
         publish(made.store, name, {"value": number}, run_id=f"run-{number}")
     for number in range(5):

@@ -39,6 +39,16 @@ LEAST_SCOPE = {
     "GET /api/v1/rain/maxima": "read",
     "GET /api/v1/rain/products": "read",
     "GET /api/v1/rain/products/{gauge}/{year}/{kind}": "read",
+    "GET /api/v1/reclosers": "read",
+    "GET /api/v1/reclosers/offenders": "read",
+    "GET /api/v1/reclosers/{recloser}": "read",
+    "GET /api/v1/events": "read",
+    "GET /api/v1/events/{event}": "read",
+    "GET /api/v1/events/{event}/raw": "read",
+    "GET /api/v1/events/{event}/comtrade": "read",
+    "GET /api/v1/events/{event}/plot.png": "read",
+    "GET /api/v1/incidents": "read",
+    "GET /api/v1/disturbances": "read",
     "GET /health": None,
     "GET /metrics": "read",
 }
@@ -49,6 +59,8 @@ _PATHS = {
     "gauge": "mse",
     "year": "2026",
     "kind": "sparse_npz",
+    "recloser": "LAV-101",
+    "event": "1",
 }
 _FROM = {"from": "2026-11-20T00:00:00Z"}
 _QUERIES = {
@@ -138,6 +150,9 @@ def reads_as(schema: dict[str, Any], text: str) -> bool:
     values: list[Any] = [text, [text]]
     if re.fullmatch(r"-?\d+", text):
         values.append(int(text))
+    elif re.fullmatch(r"-?\d*\.?\d+(e[-+]?\d+)?", text, re.IGNORECASE):
+        values.append(float(text))
+    values += {"true": [True], "false": [False]}.get(text.lower(), [])
     checker = Draft202012Validator.FORMAT_CHECKER
     return any(
         Draft202012Validator(kind, format_checker=checker).is_valid(value)
@@ -152,13 +167,16 @@ def test_what_an_address_cannot_say_otherwise_is_no_wrong_request() -> None:
     assert not reads_as(text, "long")
     assert not reads_as({"type": "integer", "minimum": 1}, "0")
     assert reads_as({"type": "array", "items": {"type": "string"}}, "a")
+    assert reads_as({"type": "number", "maximum": 2}, "1.5")
+    assert not reads_as({"type": "number", "maximum": 2}, "2.5")
+    assert reads_as({"type": "boolean"}, "true")
 
 
 @pytest.mark.slow
 def test_generated_requests_never_break_the_description(make_front) -> None:
     """Every check of schemathesis, on valid and on hostile requests of every operation."""
     front = make_front(
-        wings={"rain": {}},
+        wings={"rain": {}, "reclosers": {}},
         web={"requests_per_minute": 10**6, "writes_per_minute": 10**6,
              "failed_logins_per_minute": 10**6}
     )  # fmt: skip

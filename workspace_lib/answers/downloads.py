@@ -12,14 +12,20 @@ from fastapi.responses import FileResponse, Response
 from workspace_lib.answers.problems import responses
 from workspace_lib.files import safe_name
 
-_BINARY: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+def file_of(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """Return the description of what a route may answer that sends files of these types."""
+    content = {one: {"schema": {"type": "string", "format": "binary"}} for one in media_types}
+    return {
+        200: {"content": content, "description": "The file."},
+        206: {"content": content, "description": "A part of the file (Range)."},
+        304: {"description": "The client has it already (If-None-Match)."},
+        **responses(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+    }
+
+
 #: What a route that sends a file may answer.
-FILE: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": _BINARY, "description": "The file."},
-    206: {"content": _BINARY, "description": "A part of the file (Range)."},
-    304: {"description": "The client has it already (If-None-Match)."},
-    **responses(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
-}
+FILE: Final = file_of("application/octet-stream")
 
 
 def etag_of(content_hash: str) -> str:

@@ -67,7 +67,8 @@ class IncidentFilter:
 class IncidentRow:
     """Operations of one recloser that are one fault; distances in the unit of the line's settings.
 
-    ``outcome`` is permanent where the recloser locked out: then a patrol must go.
+    ``outcome`` is permanent where the recloser locked out: then a patrol must go. Without
+    ``operations`` it only saw the fault.
     """
 
     incident_id: int
@@ -261,6 +262,8 @@ def repeat_offenders(
 ) -> list[Offender]:
     """Return the reclosers with the most incidents begun in [since, until), the worst first.
 
+    Faults that a recloser only saw do not count.
+
     Parameters
     ----------
     least : int
@@ -275,6 +278,7 @@ def repeat_offenders(
     there = and_(
         _INCIDENTS.started >= since,
         _INCIDENTS.started < until,
+        _INCIDENTS.operations > 0,
         _INCIDENTS.ced.in_(ceds) if ceds else true(),
     )
     total = func.count().label("incidents")
