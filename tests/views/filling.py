@@ -5,6 +5,7 @@ Loaded by the conftest of the folders that need it; what people and devices may 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -12,11 +13,13 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import yaml
@@ -76,11 +79,13 @@ def make_filled_site(root: Path, repository: Path, now: datetime, language: str 
     (folder / "jobs").mkdir(parents=True)
     for name in ("jobs", "dashboards"):
         shutil.copytree(repository / "notebooks" / name, root / "notebooks" / name)
-    for path in (repository / "parameters" / "demo" / "jobs").glob("rain_*.yml"):
-        shutil.copy(path, folder / "jobs")
-    site = {"title": "Plant <1>", "timezone": "Europe/Paris", "language": language}
+    for wing in ("rain", "recloser"):
+        for path in (repository / "parameters" / "demo" / "jobs").glob(f"{wing}_*.yml"):
+            shutil.copy(path, folder / "jobs")
+    site: dict[str, Any] = {"title": "Plant <1>", "timezone": "Europe/Paris", "language": language}
     site |= {"sources": {"rain": {"host": "ftp.invalid"}}}
-    site |= {"wings": {"rain": {"thresholds_mm": {"P24h": [5, 20], "P72h": [10, 60]}}}}
+    thresholds = {"P24h": [5, 20], "P72h": [10, 60]}
+    site |= {"wings": {"rain": {"thresholds_mm": thresholds}, "reclosers": {"company": "Plant"}}}
     (folder / "site.yml").write_text(yaml.safe_dump(site))
     gauges = [
         {"id": "hydropolis", "name": "Hydropolis", "folder": "H", "mm_per_tip": 0.2}
@@ -92,12 +97,47 @@ def make_filled_site(root: Path, repository: Path, now: datetime, language: str 
     (folder / "gauges.yml").write_text(yaml.safe_dump({"gauges": gauges}))
     (folder / "calibrations.yml").write_text(yaml.safe_dump({"calibrations": CALIBRATIONS}))
     settings = load_settings("plant", root=root)
+    reclosers = _reclosers()
+    reclosers.write_fleet(settings)
     with open_store(settings, create=True) as store:
         _rain(store, now)
         calibrate(store, settings, now=now)
         last = _runs(settings, store, now)
+        reports = reclosers.fill_reclosers(settings, store, now)
+        _recloser_runs(settings, store, now, reports)
         _scheduler(store, now)
     return Filled(settings, now, last)
+
+
+def _reclosers() -> ModuleType:
+    """Return the module that fills the wing of reclosers; test files cannot import each other."""
+    path = Path(__file__).with_name("filling_reclosers.py")
+    spec = importlib.util.spec_from_file_location("filling_reclosers", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["filling_reclosers"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _recloser_runs(
+    settings: Settings, store: Store, now: datetime, reports: Mapping[str, object]
+) -> None:
+    """Write the last run of the fleet's capture and of the analysis, with what they published."""
+    specs = load_jobs(settings).specs
+    for job, name, minutes in (
+        ("recloser_capture_lav", "reclosers.capture/LAV", 12.0),
+        ("recloser_analysis", "reclosers.analysis", 10.0),
+    ):
+
+        def publish(
+            settings: Settings, store: Store, run_id: str, due: datetime, name: str = name
+        ) -> None:
+            _record(settings, store, run_id, {name: reports[name]}, due, due, 6 * 3600)
+
+        due = now - timedelta(minutes=minutes)
+        assert _run(settings, store, specs[job], due, "ok", 31.0, publish)
 
 
 def _rain(store: Store, now: datetime) -> None:
@@ -194,13 +234,25 @@ def _publish(settings: Settings, store: Store, run_id: str, now: datetime) -> No
         "rain.cumulative": frames.cumulative(series, since, until, settings.zone),
         "rain.completeness": frames.completeness(store, gauges, DAYS, until, settings.zone),
     }
+    _record(settings, store, run_id, found, until, now, 1800)
+
+
+def _record(
+    settings: Settings,
+    store: Store,
+    run_id: str,
+    found: Mapping[str, Any],
+    as_of: datetime,
+    now: datetime,
+    fresh_for_s: float,
+) -> None:
     folder = RunFolders(settings.outputs_dir, run_id, 1).folder / "artefacts"
-    for name, frame in found.items():
+    for name, value in found.items():
         artefact = write_artefact(
-            store.outputs, name, frame, run_id=run_id, attempt=1, folder=folder, as_of=until
+            store.outputs, name, value, run_id=run_id, attempt=1, folder=folder, as_of=as_of
         )
         with write(store.control) as connection:
-            record(connection, artefact, now, fresh_for_s=1800)
+            record(connection, artefact, now, fresh_for_s=fresh_for_s)
 
 
 def _scheduler(store: Store, now: datetime) -> None:

@@ -71,6 +71,7 @@ class Row:
 
     ``height`` is in pixels of the drawing [px]; ``inverted`` hangs its bars from the top. Time
     outside of spans is missing, unless ``hatched`` is False: then they are states that were off.
+    ``tight`` ends the axis just beyond the values in place of at round numbers.
     """
 
     title: str
@@ -82,6 +83,7 @@ class Row:
     digits: int = 1
     labels: bool = False
     hatched: bool = True
+    tight: bool = False
 
 
 @dataclass(frozen=True)
@@ -299,6 +301,9 @@ def _range(row: Row) -> tuple[float, float]:
     if not known.size:
         return (0.0, 1.0)
     low, high = float(known.min()), float(known.max())
+    if row.tight and high > low:
+        room = 0.05 * (high - low)
+        return (low - room, high + room)
     if any(s.kind == "bar" for s in row.series) or 0 <= low < 0.3 * high:
         low = min(0.0, low)
     # A little room, so that a line at its highest does not run along the edge.

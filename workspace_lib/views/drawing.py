@@ -24,7 +24,7 @@ from workspace_lib.views.texts import Texts
 
 FIRST_HEAD_PX = 28.0
 #: Further room above the first row for the names of events, and the width of their letters.
-EVENTS_PX, LETTER_PX = 22.0, 6.3
+EVENTS_PX, LETTER_PX = 22.0, 6.9
 HEAD_PX = 38.0
 FOOT_PX = 30.0
 LINE_PX = 15.0
@@ -116,7 +116,7 @@ def apart(places: list[float], widths: list[float], low: float, high: float) -> 
     ``places`` are ascending. Where they cannot all stand between ``low`` and ``high``, the last
     ones have no place (None).
     """
-    gap = 8.0
+    gap = 10.0
     fitting = 0
     room = high - low
     for width in widths:

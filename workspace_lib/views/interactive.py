@@ -227,7 +227,7 @@ def _axis(row: Row, low: float, high: float, bottom: float, top: float) -> dict[
             "showgrid": False,
         }
     else:
-        ticks = nice_ticks(low, high, 4)
+        ticks = [one for one in nice_ticks(low, high, 4) if low <= one <= high]
         axis |= {
             "range": [high, low] if row.inverted else [low, high],
             "tickmode": "array",

@@ -38,6 +38,8 @@ LIGHT: Mapping[str, str] = {
     "s6": "#D55E00",
     "s7": "#C9B800",
     "s8": "#000000",
+    # States of bits: neither good nor bad.
+    "s9": "#6B7280",
 }
 DARK: Mapping[str, str] = {
     "bg": "#14171C",
@@ -66,6 +68,7 @@ DARK: Mapping[str, str] = {
     "s6": "#F07B2E",
     "s7": "#F0E442",
     "s8": "#FFFFFF",
+    "s9": "#98A1AE",
 }
 
 

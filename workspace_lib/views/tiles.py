@@ -14,6 +14,7 @@ from importlib import import_module
 
 from workspace_lib.errors import PublishError
 from workspace_lib.views import boards
+from workspace_lib.views.access import address
 from workspace_lib.views.blocks import age, badge, card, failed
 from workspace_lib.views.board import Board
 from workspace_lib.views.html import Html, join, tag
@@ -90,6 +91,20 @@ def link_to(board: Board, name: str, anchor: str | None = None) -> str | None:
     if not (board.settings.notebooks_dir / "dashboards" / f"{name}.ipynb").is_file():
         return None
     return f"{name}#{anchor}" if anchor else name
+
+
+def front_link(board: Board, path: str) -> str | None:
+    """Return the way to a page of the web front, whose path begins with ``/``.
+
+    A static page lies on the web front itself; a live one names it. None where nobody can know the
+    address, because the front takes any free port.
+    """
+    if board.static:
+        return path
+    web = board.settings.web
+    if web.public_url:
+        return f"{web.public_url.rstrip('/')}{path}"
+    return f"{address(web.host, web.port).rstrip('/')}{path}" if web.port else None
 
 
 def _card(board: Board, tile: Tile) -> Html:

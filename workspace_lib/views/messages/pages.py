@@ -42,6 +42,9 @@ EN = {
     "board.runs.about": "What ran, what failed and why, what comes next.",
     "board.rain": "Rain",
     "board.rain.about": "Rain measured by the gauges, its sums, and which gauges are silent.",
+    "board.reclosers": "Reclosers",
+    "board.reclosers.about": "Must a patrol go and where, what happened lately, how the relays "
+    "are.",
     # Board: overview
     "overview.none": "No wing has published anything yet. Start the scheduler: workspace up",
     "overview.attention": "Needs attention",
@@ -104,6 +107,8 @@ FR = {
     "board.runs.about": "Ce qui a été exécuté, ce qui a échoué et pourquoi, ce qui vient ensuite.",
     "board.rain": "Pluie",
     "board.rain.about": "La pluie mesurée par les jauges, ses cumuls, et les jauges silencieuses.",
+    "board.reclosers": "Disjoncteurs",
+    "board.reclosers.about": "Faut-il une patrouille et où, ce qui s'est passé, l'état des relais.",
     "overview.none": "Rien n'a encore été publié. Démarrer l'ordonnanceur : workspace up",
     "overview.attention": "À voir",
     "overview.attention.empty": "Aucune alarme ouverte, aucun échec depuis {hours} heures, rien de "
