@@ -18,12 +18,13 @@ from workspace_lib.formats import find_reader
 from workspace_lib.reclosers.analysis import analyse_entry, analyse_event
 from workspace_lib.reclosers.analysis_values import EventAnalysis, from_dict
 from workspace_lib.reclosers.cev import parse_cev, read_cev
-from workspace_lib.reclosers.comtrade import read_comtrade
+from workspace_lib.reclosers.comtrade import Files, parse_comtrade, read_comtrade
 from workspace_lib.reclosers.comtrade_write import write_comtrade
 from workspace_lib.reclosers.faults import Line, line_of
-from workspace_lib.reclosers.hdr import EventSummary, Measured
+from workspace_lib.reclosers.hdr import EventSummary, Measured, parse_hdr
 from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.record import Analog, DeviceTime, Digital, EventRecord, device_time
+from workspace_lib.reclosers.simulator_comtrade import comtrade_of
 from workspace_lib.reclosers.simulator_events import LENGTH, SimulatedEvent, make_events
 
 KINDS = ["AG", "BG", "CG", "AB", "BC", "CA", "ABC"]
@@ -96,6 +97,52 @@ def test_any_solid_fault_is_found_where_it_is(
     found = analyse_event(of(event, "R S32"))
     assert found.fault_type == kind
     assert found.distance == pytest.approx(distance * LENGTH, abs=0.005 * LENGTH)
+
+
+@pytest.mark.parametrize(("words", "near"), [("C", 0.011), ("R S32", 0.0035)])
+def test_a_fault_that_others_clear_is_seen_and_no_trip(words: str, near: float) -> None:
+    for event in make_events("651R", 8, seed=5):
+        if event.kind == "ER":
+            continue
+        only_seen = replace(event, trips=False)
+        found = analyse_event(of(only_seen, words))
+        assert (found.kind, found.fault_type, found.tripped) == ("fault", event.kind, False)
+        assert found.distance == pytest.approx(event.distance * LENGTH, abs=0.01 * LENGTH)
+        assert found.times.clearing_s is None
+        assert found.times.fault_s == pytest.approx(event.open_s - event.inception_s, abs=near)
+        assert found.i2t is not None
+
+
+def test_a_reclosing_within_the_record_ends_the_dead_time() -> None:
+    found = analyse_event(
+        made(
+            [(0, 100), (128, 1500), (256, 0), (400, 100)],
+            {"TRIP": (200, 256), "52A": (0, 250), "52A3P": (400, 512), "51P": (130, 256)},
+        )
+    )
+    assert (found.kind, found.closed) == ("fault", True)
+    assert found.times.clearing_s == pytest.approx(4 / 60, abs=0.002)
+    assert found.times.dead_s == pytest.approx((400 - 256) / 1920, abs=0.001)
+
+
+@pytest.mark.parametrize("samples", ["BINARY", "ASCII"])
+def test_the_comtrade_files_of_a_relay_say_what_their_header_says(samples: Any) -> None:
+    for event in make_events("651R", 8, seed=11):
+        files = comtrade_of(event, samples)
+        record = parse_comtrade(Files(files["cfg"], files["dat"], files["hdr"])).data
+        header = parse_hdr(files["hdr"]).data.summary
+        found = analyse_event(record, relay=header, line=line_of(of(event).settings))
+        assert found.fault_type == (None if event.kind == "ER" else event.kind)
+        assert found.disagreeing == ()
+        assert {one.quantity for one in found.comparisons} >= {
+            "magnitude",
+            "shot",
+            "VA",
+            "VA before",
+        }
+        if event.location is not None:
+            assert found.distance == pytest.approx(event.location, abs=0.003 * LENGTH)
+            assert found.compared("trip time") is not None
 
 
 def test_the_relays_own_values_stand_beside_the_computed_ones() -> None:
@@ -409,7 +456,7 @@ def odd_records(draw: st.DrawFn) -> EventRecord:
 
 
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(odd_records())
 def test_nothing_that_a_record_may_be_is_too_odd(record: EventRecord) -> None:
     found = analyse_event(record)

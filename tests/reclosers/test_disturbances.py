@@ -6,10 +6,15 @@ import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from workspace_lib.errors import ParameterError
+from workspace_lib.reclosers.analysis import analyse_event
+from workspace_lib.reclosers.cev import parse_cev
+from workspace_lib.reclosers.clock_quality import Reading, correct_time
 from workspace_lib.reclosers.disturbances import (
     Disturbance,
     Network,
@@ -17,7 +22,12 @@ from workspace_lib.reclosers.disturbances import (
     Section,
     Sighting,
     disturbances,
+    sighting_of,
 )
+from workspace_lib.reclosers.incidents import incidents, operation_of
+from workspace_lib.reclosers.record import device_time
+from workspace_lib.reclosers.simulator_fleet import Happening, Post
+from workspace_lib.reclosers.simulator_fleet import Network as SimulatedNetwork
 
 START = datetime(2026, 3, 1, 12, 50, tzinfo=UTC)
 # A main line of three, and a branch behind the first:
@@ -187,3 +197,72 @@ def test_what_cannot_be_is_refused() -> None:
 
 def test_nothing_is_no_disturbance() -> None:
     assert disturbances([], NETWORK) == []
+
+
+# --- a simulated network --------------------------------------------------------------------------
+
+ZONE = ZoneInfo("America/Montreal")
+POSTS = [
+    Post("R1"),
+    Post("R2", "651R", ("R1",), 0.7),
+    Post("R3", "351R", ("R2",), -1.2),
+    Post("B1", "651R", ("R1",), 2.0),
+    Post("S1"),
+    Post("S2", "351R", ("S1",), -0.4),
+]
+
+
+def incident_of(post: Post, happened: list[Happening], at: datetime, key: int) -> Sighting:
+    """What one relay's events of a fault make, its clock compared two hours before and after."""
+    analyses = [analyse_event(parse_cev(one.event.cev_of("C")).data) for one in happened]
+    hosts = [at.astimezone(UTC) + timedelta(hours=hours) for hours in (-2, 2)]
+    readings = [Reading(host, post.clock_error_s, 0.1) for host in hosts]
+    stamps = [device_time(one.event.time, 0, 3) for one in happened]
+    times = [correct_time(one, ZONE, readings) for one in stamps]
+    for one, time in zip(happened, times, strict=True):
+        assert time.within_s is not None
+        assert abs((time.utc - one.at).total_seconds()) <= time.within_s + 1e-3
+    trips = [trip for one in analyses if (trip := operation_of(post.id, one))]
+    outcome = incidents(trips)[0].outcome if trips else "unknown"
+    return sighting_of(post.id, analyses, times, outcome, key)
+
+
+def test_faults_of_a_simulated_network_are_found_where_they_were() -> None:
+    simulated = SimulatedNetwork(POSTS, ZONE, 3)
+    dice = np.random.default_rng(1)
+    truth: list[list[Happening]] = []
+    sightings = []
+    for number in range(25):
+        at = datetime(2026, 5, 1, tzinfo=ZONE) + timedelta(hours=number)
+        truth.append(simulated.fault(at, dice))
+        for post in POSTS:
+            happened = [one for one in truth[-1] if one.recloser == post.id]
+            if happened:
+                sightings.append(incident_of(post, happened, at, number))
+    network = Network(Place(post.id, post.upstream) for post in POSTS)
+    found = disturbances(sightings, network)
+    assert [one.sightings[0].key for one in found] == list(range(25))
+    for one, happened in zip(found, truth, strict=True):
+        assert {each.recloser for each in one.sightings} == {each.recloser for each in happened}
+        assert set(one.tripped) == {each.recloser for each in happened if each.event.opens}
+        if happened[0].event.kind == "ER":
+            assert (one.sections, one.patrol.why) == ((), "no_fault")
+            continue
+        # It befell the recloser that all others feed.
+        (struck,) = [
+            post.id
+            for post in POSTS
+            if post.id in {each.recloser for each in happened}
+            and not any(network.feeds(post.id, each.recloser) for each in happened)
+        ]
+        assert one.sections == (Section(struck, before=network.below(struck)),)
+        locked = any(each.event.lockout for each in happened)
+        assert one.outcome == ("permanent" if locked else "momentary")
+        assert one.patrol.needed == ("yes" if locked else "no")
+        assert one.patrol.fault_type == happened[0].event.kind
+        assert bool(one.miscoordinations) == (len(one.tripped) > 1)
+
+
+def test_a_sighting_needs_events_and_their_times() -> None:
+    with pytest.raises(ParameterError, match="one time for each"):
+        sighting_of("R1", [], [])

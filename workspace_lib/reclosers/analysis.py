@@ -168,7 +168,8 @@ def _analyse(measured: ThreePhase, line: Line | None, said: Told, trigger: str) 
     then = None
     if not whole:
         then = row_before(currents, reference, measured.per_cycle, measured.filtered)
-    steady = steady_rows(measured, currents, 0 if whole else inception, end)
+    until = row_at(event, when.fault_end_s)
+    steady = steady_rows(measured, currents, 0 if whole else inception, until, then)
     load = None if then is None else float(np.abs(currents[then]).max())
     grown = grown_by(currents, then, steady)
     kind = _kind(bits, inception, end, load, grown, currents)
@@ -339,4 +340,6 @@ def _times(event: EventRecord, when: Timing) -> Times:
         when.opening_s,
         when.clearing_s,
         when.dead_s,
+        when.fault_end_s,
+        when.fault_s,
     )

@@ -15,7 +15,7 @@ from workspace_lib.reclosers.channels import Note
 from workspace_lib.reclosers.record import DeviceTime, device_time
 
 #: Raised with each change of what is computed: what older versions made is made anew.
-ANALYSIS_VERSION: Final = 1
+ANALYSIS_VERSION: Final = 2
 Kind = Literal["fault", "trip", "opening", "closing", "trigger"]
 
 
@@ -68,7 +68,8 @@ class Times:
     """When things happened [s after the first sample]; None: not within the record.
 
     ``relay_s`` is from inception to trip, ``opening_s`` from trip to the end of currents,
-    ``clearing_s`` from inception to that end, ``dead_s`` from it to closed contacts.
+    ``clearing_s`` from inception to that end, ``dead_s`` from it to closed contacts. The fault
+    ends at ``fault_end_s``, by this recloser or another, and lasts for ``fault_s``.
     """
 
     trigger_s: float | None = None
@@ -81,6 +82,8 @@ class Times:
     opening_s: float | None = None
     clearing_s: float | None = None
     dead_s: float | None = None
+    fault_end_s: float | None = None
+    fault_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class EventAnalysis:
     shot, locked_out : int or None, bool or None
         Reclosings before it; whether it locked out within the record.
     i2t : float or None
-        ∫ i² dt of the phase that carried most, from inception to the end of currents [A² s].
+        ∫ i² dt of the phase that carried most, from inception to the end of the fault [A² s].
     """
 
     kind: Kind

@@ -28,6 +28,8 @@ from workspace_lib.reclosers.record import NS, EventRecord, Ints
 
 #: Phasors count as steady that change by less than this in half a cycle, or twice the least [1].
 STEADY: Final = 0.02
+#: What a fault adds is this share of the most it adds, at least [1].
+HELD: Final = 0.5
 #: Rows of a fault that are looked at.
 MOST_WINDOWS: Final = 32
 
@@ -79,9 +81,16 @@ def row_before(currents: Complexes, reference: int, per_cycle: int, filtered: bo
 
 
 def steady_rows(
-    measured: ThreePhase, currents: Complexes, inception: int | None, end: int | None
+    measured: ThreePhase,
+    currents: Complexes,
+    inception: int | None,
+    end: int | None,
+    then: int | None,
 ) -> Ints:
-    """Return the rows of the fault at which phasors are steady, at most `MOST_WINDOWS`."""
+    """Return the rows of the fault at which phasors are steady, at most `MOST_WINDOWS`.
+
+    Rows whose currents are nearer to those at row ``then``, before the fault, are none of it.
+    """
     per_cycle = measured.per_cycle
     if inception is None:
         return np.zeros(0, dtype=np.int64)
@@ -92,6 +101,9 @@ def steady_rows(
     rows = rows[np.isfinite(currents[first:last]).all(axis=1)] if len(rows) else rows
     if not len(rows):
         return rows
+    if then is not None:
+        added = np.abs(currents[rows] - currents[then]).max(axis=1)
+        rows = rows[added >= HELD * added.max()]
     half = max(1, per_cycle // 2)
     change = np.abs(currents[rows] - currents[rows - half]).max(axis=1)
     share = change / np.abs(currents[rows]).max(axis=1).clip(min=1e-9)

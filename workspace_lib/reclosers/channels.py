@@ -91,7 +91,8 @@ def three_phase(record: EventRecord) -> ThreePhase:
     Raises
     ------
     DataQualityError
-        If three currents cannot be told, or sampling rate or frequency are not known.
+        If three currents cannot be told, sampling rate or frequency are not known, or there is less
+        than a cycle.
     """
     notes: list[Note] = []
     currents = find_three(record.analog, "I")
@@ -119,6 +120,8 @@ def three_phase(record: EventRecord) -> ThreePhase:
         record, analog=tuple(analog), values=columns * record.peak_factor, peak_factor=1.0
     )
     event, per_cycle = _even(event, notes)
+    if event.samples < per_cycle:
+        raise DataQualityError("The record is shorter than a cycle.", fix="Ask for more cycles.")
     if np.isnan(event.values).any():
         notes.append(Note("missing_samples", "Samples are missing."))
     return ThreePhase(event, per_cycle, found is not None, tuple(notes))

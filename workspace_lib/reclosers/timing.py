@@ -27,6 +27,9 @@ SHOT_BITS: Final = (
 LOCKOUT_BITS: Final = ("79LO", "79LO3P")
 #: A current is none below this share of the largest one of the event [1].
 OPEN_SHARE: Final = 0.05
+#: Nor is it one below this share of the load at first, or of the largest, whichever is more [1].
+LOAD_SHARE: Final = 0.5
+NOISE_SHARE: Final = 0.005
 #: A current changes where it differs from that a cycle before by this share of its steady peak [1].
 CHANGE_SHARE: Final = 0.3
 #: The sum of the phases changes by this share of the phases' steady peak, at least [1].
@@ -43,7 +46,9 @@ class Timing:
 
     ``clearing_s`` is from inception to the end of all currents, ``relay_s`` to the trip,
     ``opening_s`` from the trip to that end, ``dead_s`` from the end of currents to closed contacts.
-    ``i2t`` is ∫ i² dt of the phase that carried most, from inception to the end [A² s].
+    ``fault_end_s`` is that end, or where currents went back to those before because another
+    recloser or a fuse cleared the fault; half a cycle late where the relay's filter lets it fade.
+    ``i2t`` is ∫ i² dt of the phase that carried most, from inception to the fault's end [A² s].
     ``locked_out`` is None where the record has no bit of a lockout.
     """
 
@@ -54,12 +59,18 @@ class Timing:
     reclosed_s: float | None
     shot: int | None
     locked_out: bool | None
+    fault_end_s: float | None
     i2t: float | None
 
     @property
     def clearing_s(self) -> float | None:
         """From inception to the end of all currents [s]."""
         return _after(self.inception_s, self.current_zero_s)
+
+    @property
+    def fault_s(self) -> float | None:
+        """From inception to the end of the fault, whoever cleared it [s]."""
+        return _after(self.inception_s, self.fault_end_s)
 
     @property
     def relay_s(self) -> float | None:
@@ -98,6 +109,7 @@ def timing(event: EventRecord, currents: Sequence[str] = ("IA", "IB", "IC")) -> 
     values = np.column_stack([event.channel(name) for name in known]) * event.peak_factor
     zero = _unfiltered(values, per_cycle, _current_zero(values, per_cycle))
     inception = _inception(values, per_cycle, zero)
+    ended = _fault_end(values, per_cycle, inception) if zero is None else zero
     time = event.t_s
     trip = _first(_any(event, TRIP_BITS), rising=True)
     closed = _any(event, CLOSED_BITS)
@@ -110,7 +122,8 @@ def timing(event: EventRecord, currents: Sequence[str] = ("IA", "IB", "IC")) -> 
         _at(time, None if opened is None else _first(closed, rising=True, after=opened)),
         _shot(event),
         _locked_out(event),
-        _i2t(values, time, inception, zero),
+        _at(time, ended),
+        _i2t(values, time, inception, ended),
     )
 
 
@@ -172,16 +185,21 @@ def _current_zero(values: Floats, per_cycle: int) -> int | None:
     """Return the first sample of the time without current that lasts half a cycle.
 
     Within a cycle every phase passes zero: without current is a whole half-cycle of it. Of a
-    missing sample nothing is known.
+    missing sample nothing is known. A load that comes back after a fault is a current, however
+    small it is beside that: half of what flowed at first is none only below a 200th of the most.
     """
     level = np.abs(values).max(axis=1, initial=0.0)
     top = np.nan_to_num(level).max(initial=0.0)
-    flowing = level > OPEN_SHARE * top
+    load = np.nan_to_num(level[: 2 * per_cycle]).max(initial=0.0)
+    least_current = OPEN_SHARE * top
+    if load > 0:
+        least_current = min(least_current, max(LOAD_SHARE * load, NOISE_SHARE * top))
+    flowing = level > least_current
     if not flowing.any():
         return None
     least = max(2, per_cycle // 2)
     first = int(np.argmax(flowing))
-    quiet = level[first:] <= OPEN_SHARE * top
+    quiet = level[first:] <= least_current
     # How many of the last samples were quiet, by a running sum.
     sums = np.concatenate(([0], np.cumsum(quiet)))
     whole = np.flatnonzero(sums[least:] - sums[:-least] == least)
@@ -201,6 +219,22 @@ def _unfiltered(values: Floats, per_cycle: int, zero: int | None) -> int | None:
         return zero
     steady = float(np.median(sizes[-3 * per_cycle : -2 * per_cycle]))
     return zero if sizes[-1] >= WHOLE * steady else zero - per_cycle + per_cycle // 16
+
+
+def _fault_end(values: Floats, per_cycle: int, inception: int | None) -> int | None:
+    """Return when currents went back to those before the fault, None where they did not.
+
+    What the fault adds is the difference from the cycle before it, repeated.
+    """
+    if inception is None or inception < per_cycle:
+        return None
+    before = values[inception - per_cycle : inception]
+    rows = np.arange(len(values) - inception) % per_cycle
+    added = np.nan_to_num(np.abs(values[inception:] - before[rows])).max(axis=1, initial=0.0)
+    lasting = np.flatnonzero(added > CHANGE_SHARE * added.max(initial=0.0))
+    if not len(lasting) or len(added) - int(lasting[-1]) <= per_cycle:
+        return None
+    return inception + int(lasting[-1]) + 1
 
 
 def _i2t(values: Floats, time: Floats, first: int | None, end: int | None) -> float | None:
