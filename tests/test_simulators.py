@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workspace_lib import simulators
+from workspace_lib import secrets, simulators
 from workspace_lib.errors import ConfigError
 from workspace_lib.settings import Settings
 
@@ -51,3 +51,12 @@ def test_what_a_simulator_has_several_of_is_found_by_its_address(settings: Setti
         simulators.url_of(outputs, "simulator://reclosers/LAV-102")
     with pytest.raises(ConfigError, match="make run"):
         simulators.url_of(outputs, "simulator://relays/LAV-101")
+
+
+def test_secrets_are_found_once_a_simulator_is_used(settings: Settings) -> None:
+    simulators.announce(settings, "reclosers", {"host": "127.0.0.1"}, {"OF_A_RELAY": "made-up"})
+    with pytest.raises(ConfigError, match="not set"):
+        secrets.resolve("secret://OF_A_RELAY")
+    simulators.bring_secrets(settings.outputs_dir)
+    simulators.bring_secrets(settings.outputs_dir)
+    assert secrets.resolve("secret://OF_A_RELAY") == "made-up"

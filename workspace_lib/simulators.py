@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from workspace_lib import secrets
 from workspace_lib.errors import ConfigError
 from workspace_lib.files import atomic_write, safe_name
 from workspace_lib.settings import Settings
@@ -37,9 +40,9 @@ class Simulator(Protocol):
 
 
 def announce(
-    settings: Settings, name: str, endpoint: dict[str, Any], secrets: dict[str, str] | None = None
+    settings: Settings, name: str, endpoint: dict[str, Any], made_up: dict[str, str] | None = None
 ) -> None:
-    """Make a running simulator known to the site under ``name``.
+    """Make a running simulator known to the site under ``name``, with the secrets it made up.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def announce(
         If the site is marked ``production``.
     """
     refuse_in_production(settings)
-    entry = {"endpoint": endpoint, "secrets": secrets or {}, "pid": os.getpid()}
+    entry = {"endpoint": endpoint, "secrets": made_up or {}, "pid": os.getpid()}
     content = json.dumps(entry, indent=2).encode()
     atomic_write(_path(settings, name), content, durable=False, private=True)
 
@@ -108,12 +111,24 @@ def url_of(outputs: Path, address: str) -> str:
 
 def secret(settings: Settings, name: str) -> str | None:
     """Return the demo secret ``name`` of a running simulator, or None."""
-    if settings.production:
-        return None
-    for path in sorted((settings.outputs_dir / REGISTRY_FOLDER).glob("*.json")):
-        secrets = _read(path)["secrets"]
-        if name in secrets:
-            return str(secrets[name])
+    return None if settings.production else _secret_in(settings.outputs_dir, name)
+
+
+def bring_secrets(outputs: Path) -> None:
+    """Have `secrets.resolve` find what running simulators made up, for whoever uses one."""
+    secrets.add_provider(_provider(outputs))
+
+
+@cache
+def _provider(outputs: Path) -> Callable[[str], str | None]:
+    return partial(_secret_in, outputs)
+
+
+def _secret_in(outputs: Path, name: str) -> str | None:
+    for path in sorted((outputs / REGISTRY_FOLDER).glob("*.json")):
+        made_up = _read(path)["secrets"]
+        if name in made_up:
+            return str(made_up[name])
     return None
 
 

@@ -49,6 +49,15 @@ def test_reclosers_come_from_the_file_of_the_site(site: Callable[..., Settings])
     assert fleet.gateway_of(fleet.recloser("MAT-1")) is None
 
 
+def test_a_production_site_takes_no_simulated_recloser(make_site: Callable[..., Settings]) -> None:
+    settings = make_site({"production": True})
+    (settings.site_dir / "reclosers.yml").write_text(
+        "reclosers: [{id: A-1, ced: LAV, url: 'simulator://reclosers/A-1'}]", encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match="production"):
+        load_fleet(settings)
+
+
 def test_what_one_session_at_a_time_may_use_is_the_shared_line_or_its_own(
     site: Callable[..., Settings],
 ) -> None:

@@ -172,6 +172,7 @@ class _Opening:
     def open(self) -> _Opened:
         url = self._recloser.url
         if url.startswith(SIMULATED):
+            simulators.bring_secrets(self._store.outputs)
             url = simulators.url_of(self._store.outputs, url)
         helper = self._start_helper(url)
         opened = _Opened(helper)

@@ -29,6 +29,7 @@ from pydantic import Field, field_validator, model_validator
 from workspace_lib.errors import ConfigError, ParameterError
 from workspace_lib.reclosers.relay_commands import job_command
 from workspace_lib.settings import Section, Settings
+from workspace_lib.simulators import refuse_in_production
 from workspace_lib.site_files import read_list, split_names, zone_name
 from workspace_lib.transports.ports import PortSettings, device_id
 
@@ -296,7 +297,8 @@ def load_fleet(settings: Settings) -> Fleet:
     Raises
     ------
     ConfigError
-        If the list is missing, not YAML, or an entry is wrong; every wrong one is named.
+        If the list is missing, not YAML, or an entry is wrong; every wrong one is named. Also if
+        the site is marked ``production`` and a recloser is a simulated one.
     """
     found = read_list(
         settings.site_dir / load_reclosers(settings).fleet,
@@ -305,6 +307,8 @@ def load_fleet(settings: Settings) -> Fleet:
         make="Make it, with one entry per recloser: id, ced, url.",
         see="docs/reclosers.md",
     )
+    if any(one.url.startswith(SIMULATED) for one in found.reclosers):
+        refuse_in_production(settings)
     return Fleet(found.reclosers, found.gateways)
 
 
