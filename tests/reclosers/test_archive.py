@@ -197,7 +197,9 @@ def test_the_root_is_a_setting(settings: Settings, tmp_path: Path) -> None:
     assert open_archive(settings).root == settings.outputs_dir / "raw" / "reclosers"
 
 
-def test_the_root_may_be_elsewhere(make_site: object, tmp_path: Path) -> None:
+def test_the_root_may_be_on_a_share_which_is_never_made_where_it_is_away(
+    make_site: object, tmp_path: Path
+) -> None:
     share = tmp_path / "share"
     site = {
         "timezone": "America/Toronto",
@@ -205,3 +207,8 @@ def test_the_root_may_be_elsewhere(make_site: object, tmp_path: Path) -> None:
     }
     found = open_archive(make_site(site))  # type: ignore[operator]
     assert (found.root, found.company, str(found.zone)) == (share, "Utility", "America/Toronto")
+    with pytest.raises(StoreError, match="is not there"):
+        found.put(LAV_101, 2026, f"{BASE}.cev", b"event")
+    assert not share.exists()
+    share.mkdir()
+    assert found.put(LAV_101, 2026, f"{BASE}.cev", b"event").size == 5

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from workspace_lib.cli import main
 from workspace_lib.errors import FormatError, ParameterError
@@ -28,7 +28,7 @@ from workspace_lib.reclosers.settings import Recloser, load_fleet
 from workspace_lib.reclosers.simulator import RelaySpec, make_events
 from workspace_lib.reclosers.tables import recloser_events, recloser_files
 from workspace_lib.settings import Settings
-from workspace_lib.store.engines import read
+from workspace_lib.store.engines import read, write
 from workspace_lib.store.migrate import open_store
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -449,6 +449,21 @@ def test_the_archives_own_folder_makes_a_lost_store_anew(
     assert told(after) == told(before)
 
 
+def test_files_of_the_archive_stay_where_they_are_when_names_have_changed(hands: Hands) -> None:
+    hands.put("MAT-7/1.cev", EVENTS[0].cev_of("C"))
+    hands.put("MAT-7/2.cev", EVENTS[1].cev_of("C").replace(b"INST", b"INSX", 1))
+    hands.take()
+    before, root = tree(hands.archive.root), hands.archive.root
+    with write(hands.store.data) as connection:
+        connection.execute(delete(recloser_files))
+        connection.execute(delete(recloser_events))
+    text = yaml.safe_dump({"reclosers": [FLEET[2] | {"name": "Another name"}]})
+    (hands.settings.site_dir / "reclosers.yml").write_text(text)
+    report = import_folder(hands.store, hands.settings, root, recloser="MAT-7", now=NOW)
+    assert (report.count("taken"), report.count("damaged")) == (1, 1)
+    assert tree(hands.archive.root) == before
+
+
 def test_a_dry_run_tells_and_changes_nothing(hands: Hands) -> None:
     hands.put("MAT-7/1.cev", EVENTS[0].cev_of("C"))
     report = hands.take(dry_run=True)
@@ -456,6 +471,23 @@ def test_a_dry_run_tells_and_changes_nothing(hands: Hands) -> None:
     assert "Nothing was changed" in report.text()
     assert hands.rows() == []
     assert not hands.archive.root.exists()
+
+
+@pytest.mark.server
+def test_it_is_the_same_on_postgresql(
+    make_site: Callable[..., Settings], tmp_path: Path, postgres_store_url: str
+) -> None:
+    site = {"timezone": "America/Toronto", "store": {"url": postgres_store_url}}
+    made = Hands(make_site(site), tmp_path / "by hand")
+    for number, event in enumerate(EVENTS):
+        made.put(f"MAT-7/{number}.cev", event.cev_of("C"))
+    made.put("LAV-101/Events.csv", "DATE,TIME,EVENT\n3/1/26,07:50:00.123,AG T\n")
+    first = made.take()
+    assert (first.count("taken"), first.count("listed"), first.complete) == (4, 1, True)
+    before = made.everything()
+    assert made.take().count("known") == 5
+    assert made.everything() == before
+    made.store.close()
 
 
 def test_a_folder_that_is_none_is_told(hands: Hands) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,16 @@ from sqlalchemy import select
 from workspace_lib.errors import StoreError
 from workspace_lib.reclosers import keeping
 from workspace_lib.reclosers.archive import Archive
+from workspace_lib.reclosers.cev import read_cev
+from workspace_lib.reclosers.comtrade import read_comtrade
 from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.keeping import keep_event, keep_visit, known_keys
 from workspace_lib.reclosers.record import device_time
-from workspace_lib.reclosers.relay import ClockReading
-from workspace_lib.reclosers.relay_capture import Visit
+from workspace_lib.reclosers.relay import ClockReading, Manners
+from workspace_lib.reclosers.relay_capture import Visit, visit_relay
 from workspace_lib.reclosers.relay_plan import FetchedEvent, FetchedFile, State
 from workspace_lib.reclosers.settings import Recloser
-from workspace_lib.reclosers.simulator import make_events
+from workspace_lib.reclosers.simulator import RelaySpec, make_events
 from workspace_lib.reclosers.tables import (
     recloser_events,
     recloser_files,
@@ -282,6 +287,52 @@ def test_bytes_without_rows_are_taken_over(
     assert [name for name in kept["files"] if name.endswith(".cev")] == [
         kept["recloser_files"][0]["path"]
     ]
+
+
+def test_two_who_keep_the_same_events_at_once_keep_each_once(
+    any_store: Store, archive: Archive
+) -> None:
+    times = [device_time(datetime(2026, 8, 2, 11, 10, second), 0, 3) for second in range(12)]
+    events = [
+        FetchedEvent(HistoryEntry(1, time, "AG T"), "whole", whole(str(time).encode()).files)
+        for time in times
+    ]
+    start = threading.Barrier(4)
+
+    def keep_all(number: int) -> None:
+        start.wait()
+        for event in events if number % 2 else reversed(events):
+            keep_event(any_store, archive, LAV_101, event, now=NOW)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(keep_all, range(4)))
+    files = rows_of(any_store, recloser_files)
+    assert len(rows_of(any_store, recloser_events)) == len(files) == len(events)
+    kept = {archive.read(file["path"], file["sha256"]) for file in files}
+    assert kept == {str(time).encode() for time in times}
+    assert len(list(archive.root.rglob("*.cev"))) == len(events)
+
+
+def test_a_relays_report_and_record_are_read_from_the_archives_folder(
+    store: Store, archive: Archive, reach: Callable[..., Any], patient: Manners
+) -> None:
+    relay = reach(RelaySpec("651R", events=make_events("651R", 2)))
+
+    def keep(event: FetchedEvent) -> None:
+        keep_event(store, archive, LAV_101, event, now=NOW)
+
+    with relay.line() as line:
+        visit = visit_relay(line, (), password=lambda: "OTTER", manners=patient, keep=keep)
+    keep_visit(store, LAV_101, visit, now=NOW, zone=MONTREAL)
+    assert {row["state"] for row in rows_of(store, recloser_events)} == {"whole"}
+    assert {row["model"] for row in rows_of(store, recloser_events)} == {"SEL-651R-2"}
+    configs = sorted(archive.root.rglob("*.cfg"))
+    reports = sorted(archive.root.rglob("*.cev"))
+    assert [one.stem for one in configs] == [one.stem for one in reports]
+    for config, report in zip(configs, reports, strict=True):
+        trigger = read_comtrade(config).data.trigger
+        assert trigger is not None
+        assert abs(trigger.ns - read_cev(report).data.trigger.ns) < 1_000_000
 
 
 def test_another_who_was_quicker_wins(

@@ -39,7 +39,7 @@ QUARANTINE: Final = "quarantine"
 LEFT_BEHIND_S: Final = 3600.0
 _DIGITS: Final = 8
 #: What folders say that cannot be brought to the disk, as on some network shares.
-_NO_FLUSH: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
+_NO_FLUSH: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,14 @@ class Archive:
     """The archive under ``root``.
 
     ``company`` stands in names; ``zone`` is the one that clocks of relays keep, unless the list of
-    reclosers says another for one of them.
+    reclosers says another for one of them. Without ``create`` the root must be there: a share that
+    is away would else be made anew on the disk below.
     """
 
     root: Path
     company: str = ""
     zone: tzinfo = UTC
+    create: bool = True
 
     def zone_of(self, recloser: Recloser) -> tzinfo:
         """Return the zone whose time the clock of a relay keeps."""
@@ -130,6 +132,14 @@ class Archive:
         """
         return self._put(f"{self.folder(recloser)}/{QUARANTINE}", _marked(base, files), files)
 
+    def base_of(self, recloser: Recloser, path: Path) -> str:
+        """Return the base name of a file that lies in the folder of a recloser, else nothing."""
+        top = (self.root / self.folder(recloser)).resolve()
+        place = path.resolve()
+        if place.parent.parent != top:
+            return ""
+        return place.stem.rpartition(MARK)[0] if place.parent.name == QUARANTINE else place.stem
+
     def read(self, path: str, sha256: str) -> bytes:
         """Return the bytes of a file after comparing their SHA-256.
 
@@ -167,6 +177,12 @@ class Archive:
     def _put(self, folder: str, base: str, files: Sequence[tuple[str, bytes]]) -> list[Kept]:
         place = self.root / folder
         digests = [sha256_bytes(content) for _, content in files]
+        if not self.create and not self.root.is_dir():
+            raise StoreError(
+                "The archive of events is not there.",
+                where=str(self.root),
+                fix="Mount the share, or make the folder that wings.reclosers.archive names.",
+            )
         try:
             changed = make_folder(place)
             # Other bytes of that name are there already: all files of the event take another.
@@ -206,6 +222,7 @@ def open_archive(settings: Settings) -> Archive:
         archive_root(reclosers, settings),
         reclosers.company,
         ZoneInfo(reclosers.timezone or settings.timezone),
+        create=reclosers.archive is None,
     )
 
 
@@ -261,12 +278,13 @@ def _settle(folders: Sequence[Path]) -> None:
 def _sweep(folder: Path, older_s: float) -> int:
     swept = 0
     limit = time.time() - older_s
-    for entry in os.scandir(folder):
-        if entry.name.startswith(".") and entry.name.endswith(".part"):
-            try:
-                if entry.stat().st_mtime < limit:
-                    Path(entry.path).unlink()
-                    swept += 1
-            except OSError as error:
-                log.warning("%s is left over and stays: %s", entry.path, error)
+    with os.scandir(folder) as entries:
+        parts = [one for one in entries if one.name.startswith(".") and one.name.endswith(".part")]
+    for part in parts:
+        try:
+            if part.stat().st_mtime < limit:
+                Path(part.path).unlink()
+                swept += 1
+        except OSError as error:
+            log.warning("%s is left over and stays: %s", part.path, error)
     return swept

@@ -305,9 +305,15 @@ class _Import:
                 now=now,
                 run_id=run_id,
                 origin="import",
+                base=self._base(one),
                 index=False,
             )
         return True
+
+    def _base(self, one: _Event) -> str:
+        """Return the name that the files of an event have in the archive, if they lie there."""
+        bases = {self._archive.base_of(one.recloser, part.path) for part in one.parts}
+        return bases.pop() if len(bases) == 1 else ""
 
     def _stored(self, recloser: str) -> dict[tuple[int, str], str]:
         columns = recloser_events.c

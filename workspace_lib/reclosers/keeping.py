@@ -76,6 +76,7 @@ def keep_event(
     model: str = "",
     fid: str = "",
     origin: Origin = "relay",
+    base: str = "",
     index: bool = True,
 ) -> int | None:
     """Keep one event with its files; doing it again changes nothing.
@@ -86,6 +87,8 @@ def keep_event(
         When it arrived.
     model, fid : str
         What ``ID`` said; where empty, what the event's own report says.
+    base : str
+        Base name of the files, for those that lie in the archive already; else made anew.
     index : bool
         Whether ``Events.csv`` of the recloser is written anew, if something changed.
 
@@ -110,7 +113,7 @@ def keep_event(
         event = _lacking(event, found.state, files)
         if not event.files:
             return int(found.event_id)
-    placed = _place(archive, recloser, event, files)
+    placed = _place(archive, recloser, event, files, base)
     fid = fid or _fid_of(event)
     values = {
         "ced": recloser.ced,
@@ -225,14 +228,18 @@ class _Placed:
 
 
 def _place(
-    archive: Archive, recloser: Recloser, event: FetchedEvent, known: Sequence[Row[str, str, str]]
+    archive: Archive,
+    recloser: Recloser,
+    event: FetchedEvent,
+    known: Sequence[Row[str, str, str]],
+    base: str,
 ) -> list[_Placed]:
     """Put the bytes of an event into the archive; those that rows know are there already."""
     there = {(row.kind, row.sha256) for row in known}
     new = [file for file in event.files if (file.kind, file.sha256) not in there]
     good = {id(file) for file in _sound(event)}
     entry = event.entry
-    base = archive.base_name(recloser, entry.time, entry.event)
+    base = base or archive.base_name(recloser, entry.time, entry.event)
     placed: list[_Placed] = []
     if sound := [file for file in new if id(file) in good]:
         year = entry.time.to_datetime().year
