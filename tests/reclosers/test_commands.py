@@ -84,7 +84,7 @@ def test_the_exit_code_says_that_not_every_relay_was_read(
     relays[0].spec.password = "other"
     fleet = start_fleet(relays)
     assert command(fleet.settings, "capture") == 3
-    assert "1 refused the session (R-1)" in capsys.readouterr().out
+    assert "refused: 1 (R-1)" in capsys.readouterr().out
 
 
 def test_an_unknown_recloser_is_refused_with_the_known_ones(

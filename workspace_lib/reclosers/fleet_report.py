@@ -15,17 +15,8 @@ from workspace_lib.clock import iso
 from workspace_lib.files import atomic_write
 
 RelayOutcome = Literal["done", "refused", "locked", "busy", "silent", "dropped", "damaged"]
-#: What can become of a relay, in the order in which they are told.
+#: What can become of a relay, in the order in which it is told.
 OUTCOMES: Final = ("done", "damaged", "dropped", "silent", "busy", "locked", "refused")
-#: What each means for people.
-_MEANS: Final = {
-    "damaged": "sent events that never arrived whole",
-    "dropped": "dropped the line",
-    "silent": "were silent",
-    "busy": "were in use by others",
-    "locked": "were locked by their gateway",
-    "refused": "refused the session",
-}
 _MOST_NAMES: Final = 5
 _RIGHT: Final = frozenset(
     {"new", "known", "summaries", "damaged", "clock_error_s", "seconds", "bytes", "attempts"}
@@ -121,20 +112,18 @@ class FleetReport:
     @property
     def trouble(self) -> str:
         """What somebody should look at, in one sentence; empty if there is nothing."""
-        parts = []
-        for outcome, meant in _MEANS.items():
-            if names := [one.recloser for one in self.relays if one.outcome == outcome]:
-                parts.append(f"{len(names)} {meant} ({_few(names)})")
-        if self.left:
-            parts.append(f"{len(self.left)} are left for the next run ({_few(self.left)})")
-        if self.resting:
-            parts.append(f"{len(self.resting)} rest after failures ({_few(self.resting)})")
-        if self.changed:
-            names = [recloser for recloser, _ in self.changed]
-            parts.append(f"{len(names)} are another device than before ({_few(names)})")
-        if self.files_wrong:
-            paths = [path for path, _ in self.files_wrong]
-            parts.append(f"{len(paths)} stored files are missing or changed ({_few(paths)})")
+        kinds: dict[str, Sequence[str]] = {
+            outcome: [one.recloser for one in self.relays if one.outcome == outcome]
+            for outcome in OUTCOMES
+            if outcome != "done"
+        }
+        kinds |= {
+            "left for the next run": self.left,
+            "resting after failures": self.resting,
+            "another device than before": [recloser for recloser, _ in self.changed],
+            "stored files missing or changed": [path for path, _ in self.files_wrong],
+        }
+        parts = [f"{kind}: {len(names)} ({_few(names)})" for kind, names in kinds.items() if names]
         return "; ".join(parts)
 
     @property
