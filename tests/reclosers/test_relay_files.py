@@ -199,6 +199,18 @@ def test_a_command_that_is_not_answered_or_not_understood_is_asked_again(
     assert_complete(relay, visit(relay))
 
 
+@pytest.mark.parametrize("kind", ["noise", "drop"])
+@pytest.mark.parametrize("at", [40, 130, 185, 230, 275, 435, -60, -20])
+def test_a_directory_that_came_damaged_loses_no_file(reach: Any, kind: Any, at: int) -> None:
+    relay = reach(spec(2, faults=[Fault(kind, "FIL DIR", at=at, size=2)]))
+    assert_complete(relay, visit(relay))
+
+
+def test_what_is_said_unasked_is_no_directory(reach: Any) -> None:
+    relay = reach(spec(1, faults=[Fault("auto", "FIL DIR", times=3)]))
+    assert_complete(relay, visit(relay, plan=CapturePlan()))
+
+
 @pytest.mark.parametrize(("nth", "at"), [(0, 0), (0, 100), (1, 5000), (1, -1), (2, 100)])
 def test_what_is_said_unasked_amid_a_file_is_no_part_of_it(reach: Any, at: int, nth: int) -> None:
     relay = reach(spec(1, faults=[Fault("auto", "FIL READ", at=at, nth=nth)]))

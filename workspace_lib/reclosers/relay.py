@@ -44,7 +44,7 @@ _LOOKS: Final = {
     **dict.fromkeys(("CHI", "CEV", "ID"), re.compile(rb'".*"', re.DOTALL)),
     "HIS": re.compile(rb"DATE\s+TIME|History|^\s*\d+\s+\d+[/-]\d+", re.MULTILINE),
     "EVE": re.compile(rb"FID=|Amps|Volts"),
-    "FIL DIR": re.compile(rb"\.[A-Z0-9]{3}\b|EVENTS|No files", re.IGNORECASE),
+    "FIL DIR": re.compile(rb"\.(CFG|DAT|HDR|CFF|CEV|TXT)\b|EVENTS|No files", re.IGNORECASE),
 }
 
 

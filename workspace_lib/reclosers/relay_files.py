@@ -179,7 +179,7 @@ class EventFiles:
             If names belong to other events now.
         """
         found = self._find(entry)
-        if found is None and not self._sure:
+        if (found is None or "hdr" not in found.names) and not self._sure:
             self._be_sure()
             found = self._find(entry)
         if found is None:
