@@ -197,6 +197,15 @@ def test_every_type_is_known_under_any_load(
 
 
 @pytest.mark.parametrize("kind", TYPES)
+@given(st.floats(0.05, 1.0), st.floats(0.1, 5.0), st.floats(200.0, 2000.0), st.floats(0.0, 30.0))
+def test_resistance_and_load_mislead_takagi_by_little(
+    kind: str, m: float, ohms: float, load: float, angle: float
+) -> None:
+    found = locate(kind, *feeder(kind, m, ohms, polar(load, angle)), LINE)
+    assert found.takagi == pytest.approx(m * LINE.length, abs=0.03 * LINE.length)
+
+
+@pytest.mark.parametrize("kind", TYPES)
 def test_a_fault_weaker_than_the_load_is_known(kind: str) -> None:
     before, during = feeder(kind, 0.8, 150.0, polar(25.0, 20.0))
     load = abs(before.i[0])
