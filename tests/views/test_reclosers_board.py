@@ -253,7 +253,7 @@ def test_repeat_offenders_are_ranked(make_board: Make) -> None:
 def test_the_last_rounds_are_told_with_what_to_look_at(make_board: Make) -> None:
     shown = words(reclosers_fleet.health(make_board()))
     assert "Last round LAV" in shown
-    assert "1 were silent (MAT-401)" in shown
+    assert "Silent: 1 · Locked: 1 · Refused: 1" in shown
 
 
 def test_forms_lead_to_the_web_front(make_board: Make) -> None:
@@ -285,6 +285,7 @@ def test_every_word_the_store_may_hold_has_a_message(language: str) -> None:
         "relay": ("good", "attention", "bad", "stale", "unknown", "partial"),
         "visit": (*OUTCOMES, "never"),
         "clock": ("good", "fair", "poor", "unknown"),
+        "run": ("left", "resting", "changed", "files_wrong"),
     }  # fmt: skip
     keys = {f"reclosers.{family}.{word}" for family, found in composed.items() for word in found}
     assert keys <= set(MESSAGES[language])  # type: ignore[index]

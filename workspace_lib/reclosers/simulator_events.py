@@ -342,7 +342,12 @@ class SimulatedEvent:
             "Z0ANG": f"{math.degrees(cmath.phase(_Z0)):.2f}",
             "LL": f"{LENGTH:.2f}",
             "NFREQ": "60",
+            # Three reclosings; the fourth trip locks out. In cycles.
             "79OI1": "30.00",
+            "79OI2": "600.00",
+            "79OI3": "600.00",
+            "79OI4": "0.00",
+            "79RSD": "1800.00",
             "TR": "51PT + 51GT + OC",
         }
         lines = [f"{key:<6}{equals} {value}" for key, value in pairs.items()]

@@ -11,15 +11,17 @@ from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
+from sqlalchemy import Connection
 
 from workspace_lib.clock import to_us
 from workspace_lib.errors import WorkspaceError
-from workspace_lib.reclosers import queries
+from workspace_lib.reclosers import queries, queries_incidents
 from workspace_lib.reclosers.analysis import analyse_event
 from workspace_lib.reclosers.analysis_values import EventAnalysis, Moment, from_dict
 from workspace_lib.reclosers.archive import open_archive
 from workspace_lib.reclosers.event_traces import BitTrace, EventTraces, event_traces
 from workspace_lib.reclosers.queries import EventFilter, EventRow
+from workspace_lib.reclosers.queries_incidents import IncidentFilter
 from workspace_lib.reclosers.settings import load_reclosers
 from workspace_lib.reclosers.stored_records import StoredRecord, read_record
 from workspace_lib.store.engines import read
@@ -70,11 +72,25 @@ def _rows(board: Board, events: str, count: int) -> list[EventRow]:
     with read(board.store.data) as connection:
         if numbers:
             return queries.event_rows(connection, numbers)[:8]
-        # Of each incident the last event: it says how it ended.
-        found: dict[int, EventRow] = {}
-        for row in queries.search(connection, EventFilter(state="whole"), limit=12 * count):
-            found.setdefault(row.incident_id or -row.event_id, row)
-        return list(found.values())[:count]
+        found = _of_faults(connection, count)
+        return found or queries.search(connection, EventFilter(state="whole"), limit=count)
+
+
+def _of_faults(connection: Connection, count: int) -> list[EventRow]:
+    """Return an event of each of the newest faults: the last one, which says how it ended.
+
+    It is of the recloser nearest to the fault.
+    """
+    found = []
+    for fault in queries_incidents.disturbances(connection, limit=4 * count):
+        wanted = IncidentFilter(disturbance_id=fault.disturbance_id)
+        parts = queries_incidents.incidents(connection, wanted)
+        nearest = (fault.content.get("patrol") or {}).get("recloser")
+        chosen = [one.incident_id for one in parts if nearest in (one.recloser, None)]
+        events = queries_incidents.events_of(connection, chosen)
+        if whole := [one for one in events if one.state == "whole"]:
+            found.append(whole[-1])
+    return found[:count]
 
 
 def _page(board: Board, row: EventRow) -> Html:
@@ -264,7 +280,8 @@ def _cell(key: str) -> Any:
 def _comparisons(texts: Texts, found: EventAnalysis, length: str) -> list[Mapping[str, Any]]:
     lines: list[Mapping[str, Any]] = []
     for one in found.comparisons:
-        if one.quantity.endswith("before"):
+        # Phases that were as they are told to be, before the fault or of voltages, say little.
+        if one.quantity.endswith("before") or (one.agrees and one.quantity[:1] == "V"):
             continue
         key = f"reclosers.quantity.{one.quantity.replace(' ', '_')}"
         unit = length if one.quantity == "distance" else one.unit

@@ -240,10 +240,23 @@ def _round(board: Board, published: Published) -> list[Html]:
     state = "stale" if published.stale else "good" if report["complete"] else "attention"
     name = texts("reclosers.run.title", round=published.name.removeprefix(CAPTURE))
     moment = when(texts, published.as_of, board.now)
-    # What somebody should look at stays in the words of the report, which are those of the log.
-    trouble = tag("small", report["trouble"], class_="ws-muted") if report["trouble"] else None
+    found = " · ".join(_to_look_at(texts, report))
+    trouble = tag("small", found, class_="ws-muted") if found else None
     line = join([badge(texts, state), f" {name}, ", moment, f": {said}"])
     return [tag("p", line, tag("br") if trouble else None, trouble)]
+
+
+def _to_look_at(texts: Texts, report: Mapping[str, Any]) -> list[str]:
+    """Return what somebody should look at after a round, each with its count."""
+    said = [
+        f"{texts(f'reclosers.visit.{outcome}')}: {count}"
+        for outcome, count in report["outcomes"].items()
+        if outcome != "done"
+    ]
+    for key in ("left", "resting", "changed", "files_wrong"):
+        if count := len(report.get(key) or ()):
+            said.append(texts(f"reclosers.run.{key}", count=count))
+    return said
 
 
 def search_forms(board: Board) -> Content:

@@ -180,6 +180,10 @@ EN = {
     "reclosers.stored": "Events",
     "reclosers.health": "Health of the fleet",
     "reclosers.run.title": "Last round {round}",
+    "reclosers.run.left": "left for the next run: {count}",
+    "reclosers.run.resting": "resting after failures: {count}",
+    "reclosers.run.changed": "another device than before: {count}",
+    "reclosers.run.files_wrong": "stored files missing or changed: {count}",
     "reclosers.run": "{relays} relays visited, {new} new events, in {duration}.",
 }
 
@@ -359,5 +363,9 @@ FR = {
     "reclosers.stored": "Événements",
     "reclosers.health": "Santé du parc",
     "reclosers.run.title": "Dernière tournée {round}",
+    "reclosers.run.left": "laissés à la prochaine tournée : {count}",
+    "reclosers.run.resting": "au repos après des échecs : {count}",
+    "reclosers.run.changed": "appareil différent d'avant : {count}",
+    "reclosers.run.files_wrong": "fichiers conservés absents ou modifiés : {count}",
     "reclosers.run": "{relays} relais visités, {new} nouveaux événements, en {duration}.",
 }
