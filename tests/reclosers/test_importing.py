@@ -18,7 +18,8 @@ from workspace_lib.errors import FormatError, ParameterError
 from workspace_lib.reclosers.archive import Archive, open_archive
 from workspace_lib.reclosers.cev import parse_cev
 from workspace_lib.reclosers.comtrade_write import to_cff, write_comtrade
-from workspace_lib.reclosers.importing import ImportReport, import_folder
+from workspace_lib.reclosers.import_report import ImportReport
+from workspace_lib.reclosers.importing import import_folder
 from workspace_lib.reclosers.keeping import keep_event, known_keys
 from workspace_lib.reclosers.relay import Manners
 from workspace_lib.reclosers.relay_capture import visit_relay

@@ -14,12 +14,13 @@ import pytest
 from sqlalchemy import select
 
 from workspace_lib.errors import StoreError
-from workspace_lib.reclosers import keeping
+from workspace_lib.reclosers import keeping, placing
 from workspace_lib.reclosers.archive import Archive
 from workspace_lib.reclosers.cev import read_cev
 from workspace_lib.reclosers.comtrade import read_comtrade
 from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.keeping import keep_event, keep_visit, known_keys
+from workspace_lib.reclosers.placing import MOST_TRIES
 from workspace_lib.reclosers.record import device_time
 from workspace_lib.reclosers.relay import ClockReading, Manners
 from workspace_lib.reclosers.relay_capture import Visit, visit_relay
@@ -195,11 +196,21 @@ def test_what_is_damaged_lies_in_quarantine(store: Store, archive: Archive) -> N
 
 
 def test_only_some_tries_of_a_damaged_event_are_kept(store: Store, archive: Archive) -> None:
-    for number in range(keeping.MOST_TRIES + 4):
+    for number in range(MOST_TRIES + 4):
         keep_event(store, archive, LAV_101, damaged(b"try %d" % number), now=NOW)
-    assert len(rows_of(store, recloser_files)) == keeping.MOST_TRIES
+    assert len(rows_of(store, recloser_files)) == MOST_TRIES
     keep_event(store, archive, LAV_101, whole(), now=NOW)
     assert rows_of(store, recloser_files)[-1]["state"] == "kept"
+
+
+def test_bytes_that_were_thought_damaged_are_taken_out_of_quarantine(
+    any_store: Store, archive: Archive
+) -> None:
+    keep_event(any_store, archive, LAV_101, damaged(b"report"), now=NOW)
+    keep_event(any_store, archive, LAV_101, whole(b"report"), now=NOW)
+    (file,) = rows_of(any_store, recloser_files)
+    assert (file["state"], "quarantine" in file["path"]) == ("kept", False)
+    assert archive.read(file["path"], file["sha256"]) == b"report"
 
 
 def test_a_damaged_event_whose_report_is_gone_is_not_asked_for_again(
@@ -338,15 +349,15 @@ def test_a_relays_report_and_record_are_read_from_the_archives_folder(
 def test_another_who_was_quicker_wins(
     any_store: Store, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = keeping._place
+    place = placing.place
 
     def meanwhile(*args: Any) -> Any:
         placed = place(*args)
-        monkeypatch.setattr(keeping, "_place", place)
+        monkeypatch.setattr(keeping, "place", place)
         keep_event(any_store, archive, LAV_101, whole(b"by another"), now=NOW)
         return placed
 
-    monkeypatch.setattr(keeping, "_place", meanwhile)
+    monkeypatch.setattr(keeping, "place", meanwhile)
     number = keep_event(any_store, archive, LAV_101, whole(b"by this one"), now=NOW)
     (row,) = rows_of(any_store, recloser_events)
     (file,) = rows_of(any_store, recloser_files)

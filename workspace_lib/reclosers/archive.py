@@ -100,8 +100,8 @@ class Archive:
 
     def put(self, recloser: Recloser, year: int, name: str, content: bytes) -> Kept:
         """Keep one file; see `put_set`."""
-        base, _, ending = name.rpartition(".")
-        return self.put_set(recloser, year, base, [(ending, content)])[0]
+        place = Path(name)
+        return self.put_set(recloser, year, place.stem, [(place.suffix[1:], content)])[0]
 
     def put_set(
         self, recloser: Recloser, year: int, base: str, files: Sequence[tuple[str, bytes]]
@@ -187,7 +187,7 @@ class Archive:
             changed = make_folder(place)
             # Other bytes of that name are there already: all files of the event take another.
             for candidate in (base, _marked(base, files)):
-                names = [bounded(candidate, f".{ending}") for ending, _ in files]
+                names = [bounded(candidate, f".{ending}" if ending else "") for ending, _ in files]
                 if _fit(place, names, digests):
                     contents = [content for _, content in files]
                     if _write(place, names, digests, contents):

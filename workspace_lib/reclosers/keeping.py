@@ -7,9 +7,7 @@ or that never came whole, becomes whole when it does.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -17,13 +15,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from workspace_lib.reclosers import cascii
-from workspace_lib.reclosers.archive import Archive, Kept
+from workspace_lib.reclosers.archive import Archive
 from workspace_lib.reclosers.events_csv import write_events_csv
 from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.ident import model_of
+from workspace_lib.reclosers.placing import KnownFile, Placed, lacking, place
 from workspace_lib.reclosers.record import DeviceTime
 from workspace_lib.reclosers.relay_capture import Visit, clock_error_s
-from workspace_lib.reclosers.relay_plan import FetchedEvent, FetchedFile, Key, model_in
+from workspace_lib.reclosers.relay_plan import FetchedEvent, Key, model_in
 from workspace_lib.reclosers.settings import Recloser
 from workspace_lib.reclosers.tables import (
     recloser_events,
@@ -39,10 +38,6 @@ Origin = Literal["relay", "import"]
 _BETTER: Final = frozenset(
     {("damaged", "summary"), ("damaged", "whole"), ("summary", "whole"), ("damaged", "damaged")}
 )
-#: Files of one record: without one of them the others are worth little.
-_RECORD: Final = frozenset({"cfg", "dat", "hdr", "inf"})
-#: Damaged tries of one event that are kept for looking at.
-MOST_TRIES: Final = 6
 #: How far apart the same trigger may be told by a record and by a list [µs].
 NEAR_US: Final = 1000
 _ANSWERED: Final = frozenset({"done", "refused", "dropped"})
@@ -110,10 +105,10 @@ def keep_event(
         found = _find(connection, recloser.id, device_us, event.entry.event)
         files = [] if found is None else _files(connection, found.event_id)
     if found is not None and (found.state, event.state) not in _BETTER:
-        event = _lacking(event, found.state, files)
+        event = lacking(event, found.state, files)
         if not event.files:
             return int(found.event_id)
-    placed = _place(archive, recloser, event, files, base)
+    placed = place(archive, recloser, event, files, base)
     fid = fid or _fid_of(event)
     values = {
         "ced": recloser.ced,
@@ -218,74 +213,6 @@ def keep_visit(
             _name_model(connection, recloser.id, visit, fid)
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """A file in the archive, and the row it becomes."""
-
-    file: FetchedFile
-    kept: Kept
-    state: str
-
-
-def _place(
-    archive: Archive,
-    recloser: Recloser,
-    event: FetchedEvent,
-    known: Sequence[Row[str, str, str]],
-    base: str,
-) -> list[_Placed]:
-    """Put the bytes of an event into the archive; those that rows know are there already."""
-    there = {(row.kind, row.sha256) for row in known}
-    new = [file for file in event.files if (file.kind, file.sha256) not in there]
-    good = {id(file) for file in _sound(event)}
-    entry = event.entry
-    base = base or archive.base_name(recloser, entry.time, entry.event)
-    placed: list[_Placed] = []
-    if sound := [file for file in new if id(file) in good]:
-        year = entry.time.to_datetime().year
-        kept = archive.put_set(recloser, year, base, _by_ending(sound))
-        placed += [_Placed(one, at, "kept") for one, at in zip(sound, kept, strict=True)]
-    tries = sum(row.state == "quarantined" for row in known)
-    if (bad := [file for file in new if id(file) not in good]) and tries < MOST_TRIES:
-        kept = archive.quarantine(recloser, base, _by_ending(bad))
-        placed += [_Placed(one, at, "quarantined") for one, at in zip(bad, kept, strict=True)]
-    return placed
-
-
-def _by_ending(files: Sequence[FetchedFile]) -> list[tuple[str, bytes]]:
-    """Return contents by the ending each gets: its kind, with a number before a second one."""
-    seen: Counter[str] = Counter()
-    named = []
-    for file in files:
-        seen[file.kind] += 1
-        before = f"{seen[file.kind]}." if seen[file.kind] > 1 else ""
-        named.append((before + file.kind, file.content))
-    return named
-
-
-def _lacking(event: FetchedEvent, state: str, known: Sequence[Row[str, str, str]]) -> FetchedEvent:
-    """Return an event with those of its files only whose kind a whole one lacks so far.
-
-    A record that was fetched by hand, say, goes with the report that the relay gave.
-    """
-    if (state, event.state) != ("whole", "whole"):
-        return replace(event, files=())
-    there = {row.kind for row in known if row.state == "kept"}
-    new = [file for file in event.files if file.kind not in there]
-    if there & _RECORD:
-        new = [file for file in new if file.kind not in _RECORD]
-    return replace(event, files=tuple(new))
-
-
-def _sound(event: FetchedEvent) -> list[FetchedFile]:
-    """Return the files that stand among the whole ones: those of a record all or none."""
-    if event.state == "whole":
-        return list(event.files)
-    record = [file for file in event.files if file.kind in _RECORD]
-    complete = all(file.whole for file in record) and {"cfg", "dat"} <= {f.kind for f in record}
-    return [file for file in event.files if file.whole and (file.kind not in _RECORD or complete)]
-
-
 def _keep_row(
     connection: Connection, key: Mapping[str, Any], values: dict[str, Any], now: datetime
 ) -> tuple[int, bool]:
@@ -313,23 +240,26 @@ def _keep_row(
 
 
 def _keep_files(
-    connection: Connection, number: int, placed: Sequence[_Placed], now: datetime
+    connection: Connection, number: int, placed: Sequence[Placed], now: datetime
 ) -> None:
-    rows = [
-        {
-            "event_id": number,
-            "kind": one.file.kind,
-            "name": one.file.name,
-            "path": one.kept.path,
-            "bytes": one.kept.size,
-            "sha256": one.kept.sha256,
-            "state": one.state,
-            "stored": now,
-        }
-        for one in placed
-    ]
-    if rows:
-        connection.execute(insert_or_ignore(connection, recloser_files), rows)
+    files = recloser_files.c
+    for one in placed:
+        there = {"event_id": number, "kind": one.file.kind, "sha256": one.kept.sha256}
+        where = {"path": one.kept.path, "state": one.state, "stored": now}
+        rest = {"name": one.file.name, "bytes": one.kept.size}
+        added = connection.execute(
+            insert_or_ignore(connection, recloser_files)
+            .values(**there, **where, **rest)
+            .returning(files.file_id)
+        ).scalar()
+        if added is None and one.state == "kept":
+            # The same bytes came damaged before, as far as was known then.
+            connection.execute(
+                update(recloser_files)
+                .where(*(files[name] == value for name, value in there.items()))
+                .where(files.state == "quarantined")
+                .values(**where)
+            )
 
 
 def _find(
@@ -368,11 +298,10 @@ def _name_type(store: Store, recloser: str, device_us: int, event: str) -> None:
             )
 
 
-def _files(connection: Connection, number: int) -> Sequence[Row[str, str, str]]:
+def _files(connection: Connection, number: int) -> list[KnownFile]:
     columns = recloser_files.c
-    return connection.execute(
-        select(columns.kind, columns.sha256, columns.state).where(columns.event_id == number)
-    ).all()
+    query = select(columns.kind, columns.sha256, columns.state).where(columns.event_id == number)
+    return [KnownFile(*row) for row in connection.execute(query)]
 
 
 def _told(entry: HistoryEntry, model: str, fid: str) -> dict[str, Any]:
