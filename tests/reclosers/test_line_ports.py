@@ -129,6 +129,18 @@ def test_addresses_are_taken_off_and_what_others_say_is_set_aside() -> None:
     assert bytes(port.aside) == b"\x02unasked\x03\x02\r\n=\x03"
 
 
+def test_what_the_line_does_not_see_is_noted() -> None:
+    noted: list[tuple[str, bytes]] = []
+    said = b"@12\x02mine\x03@13\x02unasked\x03"
+    port = AddressedPort(
+        FakePort(said), 12, lambda direction, data: noted.append((direction, data))
+    )
+    port.write(b"CHI\r", 1)
+    everything(port)
+    assert noted[:3] == [(">", b"@12"), ("<", b"@12"), ("<", b"@13")]
+    assert b"".join(data for _, data in noted[3:]) == b"\x02unasked\x03"
+
+
 def test_it_does_not_matter_in_which_pieces_it_comes() -> None:
     said = b"@13\x02x\x03@12\x02a@1\x03@13boo@12\x02b\x03"
     for size in range(1, len(said)):

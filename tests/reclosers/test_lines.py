@@ -9,14 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
 
 from workspace_lib import simulators
 from workspace_lib.clock import SYSTEM_CLOCK, FakeClock
-from workspace_lib.errors import ConfigError, DeviceBusy, DeviceError, ParameterError
+from workspace_lib.errors import ConfigError, DeviceBusy, DeviceError, DeviceTimeout, ParameterError
 from workspace_lib.process_trees import marked
 from workspace_lib.reclosers import lines
 from workspace_lib.reclosers.lines import relay_line
@@ -297,10 +297,16 @@ def test_one_that_does_not_wake_up_is_told(store: Store, gateway: Make) -> None:
 
 
 def test_relays_of_one_line_are_told_apart_by_their_addresses(store: Store, gateway: Make) -> None:
-    events = {n: make_events("351R", 2, seed=n) for n in (12, 13)}
+    models: dict[int, Literal["351R", "651R"]] = {12: "351R", 13: "651R"}
+    events = {n: make_events(models[n], 2, seed=n) for n in (12, 13)}
     simulator, urls = gateway(
         *(
-            RelayAt(f"R{n}", RelaySpec(events=events[n], auto=True), line="A", address=f"@{n}")
+            RelayAt(
+                f"R{n}",
+                RelaySpec(models[n], events=events[n], auto=True),
+                line="A",
+                address=f"@{n}",
+            )
             for n in (12, 13)
         )
     )
@@ -313,9 +319,15 @@ def test_relays_of_one_line_are_told_apart_by_their_addresses(store: Store, gate
             simulator.happen("R13" if one.id == "R12" else "R12")
             found = visit(line)
         assert found.outcome == "done", found.why
-        reports = simulator.truth()[one.id].reports("")
-        assert {e.key: e.content for e in found.events} == reports
+        truth = simulator.truth()[one.id]
+        assert {e.key: e.content for e in found.events} == truth.reports("")
+        for event in found.events:
+            files = {file.kind: file.content for file in event.files if file.kind != "cev"}
+            assert files == truth.files().get(event.key, {})
         assert found.aside == ()
+        said = line.transcript.text()
+        assert "@12" in said
+        assert "@13" in said
 
 
 def test_the_gateways_command_opens_the_way_and_is_gone_afterwards(
@@ -392,6 +404,16 @@ def test_a_command_that_is_never_ready_is_ended_and_the_line_is_free(
     assert left_of(store, of) == []
     with open_exclusive(store, of.reclosers[0].line_id, Holder("other"), _Nothing):
         pass  # the lease was given back
+
+
+def test_a_line_that_is_not_open_when_the_time_is_over_is_given_up(
+    store: Store, way: str, tmp_path: Path
+) -> None:
+    of = fleet(way, Gateway(id="north", helper=helper_program(tmp_path, "time.sleep(600)")))
+    waiting = opened(store, of, over=lambda: bool(left_of(store, of)))
+    with pytest.raises(DeviceTimeout, match="time was over"), waiting:
+        pass
+    assert left_of(store, of) == []
 
 
 class _Nothing:

@@ -35,6 +35,7 @@ STRIPS = SAYS.format(
 )
 
 Start = Callable[..., HelperCommand]
+Said = Callable[[str], int]
 
 
 @pytest.fixture
@@ -53,19 +54,30 @@ def start(tmp_path: Path) -> Iterator[Start]:
         one.close()
 
 
-def said_by(caplog: pytest.LogCaptureFixture, word: str) -> int:
-    """The number after a word that the command said."""
-    lines = [record.getMessage() for record in caplog.records]
-    return next(int(line.rpartition(" ")[2]) for line in lines if f"{word} " in line)
+@pytest.fixture
+def said_by(
+    caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
+) -> Callable[[str], int]:
+    """The number after a word that the command says; it may be ready before its line has ended."""
+    caplog.set_level(logging.INFO)
+
+    def number(word: str) -> int:
+        def found() -> list[str]:
+            lines = [record.getMessage() for record in caplog.records]
+            return [line for line in lines if f"{word} " in line]
+
+        wait_until(found, f"it says {word}")
+        return int(found()[0].rpartition(" ")[2])
+
+    return number
 
 
 def test_it_is_ready_when_it_says_so_and_gone_when_it_is_closed(
-    start: Start, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    start: Start, said_by: Said, tmp_path: Path
 ) -> None:
-    caplog.set_level(logging.INFO)
     helper = start(SAYS.format("pass"))
     helper.wait_ready(DEADLINE_S)
-    pid = said_by(caplog, "ready")
+    pid = said_by("ready")
     assert [one.pid for one in marked({MARK: str(tmp_path)})] == [pid]
     helper.close()
     assert not psutil.pid_exists(pid)
@@ -79,25 +91,21 @@ def test_a_word_without_a_line_end_makes_it_ready(start: Start) -> None:
 
 @pytest.mark.parametrize("program", [IGNORES, FORKS_AWAY, FORKS_AWAY_AND_IGNORES])
 def test_whatever_tries_to_get_away_is_ended(
-    start: Start, caplog: pytest.LogCaptureFixture, program: str, tmp_path: Path
+    start: Start, said_by: Said, program: str, tmp_path: Path
 ) -> None:
-    caplog.set_level(logging.INFO)
     helper = start(program)
     helper.wait_ready(DEADLINE_S)
-    pid = said_by(caplog, "ready")
+    pid = said_by("ready")
     assert psutil.pid_exists(pid)
     helper.close()
     assert not _lives(pid)
     assert marked({MARK: str(tmp_path)}) == []
 
 
-def test_a_child_without_the_mark_is_ended_too(
-    start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+def test_a_child_without_the_mark_is_ended_too(start: Start, said_by: Said) -> None:
     helper = start(STRIPS)
     helper.wait_ready(DEADLINE_S)
-    child = said_by(caplog, "child")
+    child = said_by("child")
     helper.close()
     assert not _lives(child)
 
@@ -131,22 +139,18 @@ def test_without_a_word_to_wait_for_it_may_end_well(start: Start) -> None:
 
 
 def test_what_a_killed_process_left_running_is_ended_before_the_next(
-    start: Start, caplog: pytest.LogCaptureFixture
+    start: Start, said_by: Said, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     start(IGNORES).wait_ready(DEADLINE_S)  # never closed, as by a process that was killed
-    first = said_by(caplog, "ready")
+    first = said_by("ready")
     start(SAYS.format("pass")).wait_ready(DEADLINE_S)
     assert not _lives(first)
     assert "still ran from before" in caplog.text
 
 
-def test_another_line_s_command_is_left_alone(
-    start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+def test_another_line_s_command_is_left_alone(start: Start, said_by: Said) -> None:
     start(SAYS.format("pass"), mark="line A").wait_ready(DEADLINE_S)
-    other = said_by(caplog, "ready")
+    other = said_by("ready")
     helper = start(SAYS.format("pass"), mark="line B")
     helper.wait_ready(DEADLINE_S)
     helper.close()

@@ -6,12 +6,14 @@ Each wraps a port and is one, so that deadlines, flow control and transcript sta
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.errors import DeviceError
 from workspace_lib.reclosers.relay_errors import GatewayBusy, GatewayLocked
 from workspace_lib.transports.ports import Port
+from workspace_lib.transports.transcript import Direction
 
 _STX: Final = b"\x02"
 #: A gateway says what it has to say before anything a relay says.
@@ -166,10 +168,15 @@ class AddressedPort:
     ----------
     address : int
         That of the relay, 1 to 99.
+    note : callable, optional
+        Told what the line above does not see, for its transcript: addresses and what is set aside.
     """
 
-    def __init__(self, port: Port, address: int) -> None:
+    def __init__(
+        self, port: Port, address: int, note: Callable[[Direction, bytes], None] | None = None
+    ) -> None:
         self._port = port
+        self._note = note
         self._address = b"@%02d" % address
         self._addressed = False
         self._begins = True
@@ -188,6 +195,8 @@ class AddressedPort:
         # Control characters alone are no message: CAN is for whoever was addressed last.
         message = bool(data) and (data[0] >= 0x20 or data[0] == _CR)
         prefix = not self._binary and self._begins and (message or not self._addressed)
+        if prefix and self._note is not None:
+            self._note(">", self._address)
         self._port.write(self._address + data if prefix else data, wait_s)
         self._addressed = True
         # What comes now without an address is the echo of this.
@@ -224,6 +233,8 @@ class AddressedPort:
             place = edge.end()
             if address := edge["address"] or edge["alone"]:
                 self._ours = address == self._address
+                if self._note is not None:
+                    self._note("<", address)
             if edge["alone"] is None:
                 self._put(data[place - 1 : place], kept)
                 self._open = edge["edge"] is not None
@@ -231,3 +242,5 @@ class AddressedPort:
 
     def _put(self, said: bytes, kept: bytearray) -> None:
         (kept if self._ours else self.aside).extend(said)
+        if said and not self._ours and self._note is not None:
+            self._note("<", said)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -24,6 +24,7 @@ from workspace_lib.transports.devices import Holder, open_exclusive
 from workspace_lib.transports.helper_command import HelperCommand, fill_words
 from workspace_lib.transports.ports import TUNNEL, Port, PortSettings, open_port
 from workspace_lib.transports.serial_line import Limits, SerialLine
+from workspace_lib.transports.transcript import Direction, Transcript
 
 log = logging.getLogger("workspace_lib.reclosers.lines")
 
@@ -53,6 +54,7 @@ def relay_line(
     clock: Clock = SYSTEM_CLOCK,
     limits: Limits | None = None,
     prompt_s: float = _PROMPT_S,
+    over: Callable[[], bool] = lambda: False,
 ) -> Iterator[SerialLine]:
     """Open the line to a recloser's relay, which nobody else uses meanwhile.
 
@@ -69,6 +71,8 @@ def relay_line(
         Of the line; silences are kept below what the gateway allows.
     prompt_s : float
         How long a relay that may sleep is given to show a prompt [s].
+    over : callable
+        Asked while the line is being opened whether to give up: DeviceTimeout.
 
     Raises
     ------
@@ -92,8 +96,8 @@ def relay_line(
         raise ParameterError(
             f"{recloser.id} is listed as not reachable.", fix="Give it a url, and remote: true."
         )
-    opening = _Opening(store, recloser, fleet.gateway_of(recloser), clock, limits or Limits())
-    opening.prompt_s = prompt_s
+    gateway = fleet.gateway_of(recloser)
+    opening = _Opening(store, recloser, gateway, clock, limits or Limits(), prompt_s, over)
     with open_exclusive(store, recloser.line_id, holder, opening.open, clock=clock) as opened:
         yield opened.line
         opened.raise_what_the_gateway_said()
@@ -158,6 +162,8 @@ class _Opening:
         gateway: Gateway | None,
         clock: Clock,
         limits: Limits,
+        prompt_s: float,
+        over: Callable[[], bool],
     ) -> None:
         self._store = store
         self._recloser = recloser
@@ -167,7 +173,8 @@ class _Opening:
         if gateway is not None and gateway.inactivity_s is not None:
             longest = _INACTIVITY_PART * gateway.inactivity_s
             self._limits = replace(limits, byte_s=min(limits.byte_s, longest))
-        self.prompt_s = _PROMPT_S
+        self._prompt_s = prompt_s
+        self._over = over
 
     def open(self) -> _Opened:
         url = self._recloser.url
@@ -203,7 +210,7 @@ class _Opening:
             grace_s=HELPER_GRACE_S,
         )
         try:
-            helper.wait_ready(gateway.ready_s)
+            helper.wait_ready(gateway.ready_s, self._give_up)
         except BaseException:
             helper.close()
             raise
@@ -223,6 +230,7 @@ class _Opening:
                 if helper is None or self._clock.monotonic() >= end:
                     raise
                 helper.check()
+                self._give_up()
                 self._clock.sleep(_AGAIN_S)
                 continue
             opened.take(line, gateway)
@@ -257,11 +265,18 @@ class _Opening:
             except BaseException:
                 port.close()
                 raise
+        transcript: list[Transcript] = []
+        opened = self._clock.monotonic()
+
+        def note(direction: Direction, data: bytes) -> None:
+            transcript[0].add(self._clock.monotonic() - opened, direction, data)
+
         if self._recloser.address is not None:
-            port = AddressedPort(port, self._recloser.address)
+            port = AddressedPort(port, self._recloser.address, note)
         line = SerialLine(
             port, self._limits, where=where, xon_xoff=settings.xon_xoff, clock=self._clock
         )
+        transcript.append(line.transcript)
         return line, gateway
 
     def _wake(self, opened: _Opened, url: str) -> None:
@@ -275,6 +290,7 @@ class _Opening:
             return
         slow = replace(recloser.port, baud=recloser.wake_baud or recloser.baud)
         for _ in range(_WAKES):
+            self._give_up()
             log.info("%s is silent and gets its wake-up characters.", recloser.id)
             if slow == recloser.port or url.startswith(f"{TUNNEL}://"):
                 opened.line.write(characters)
@@ -303,7 +319,7 @@ class _Opening:
         line.write(_CAN, at_once=True)
         line.write(_CR, at_once=True)
         frames = FrameReader()
-        end = self._clock.monotonic() + self.prompt_s
+        end = self._clock.monotonic() + self._prompt_s
         while (left := end - self._clock.monotonic()) > 0:
             try:
                 frames.feed(line.read(byte_s=left))
@@ -312,6 +328,12 @@ class _Opening:
             if frames.prompt or frames.bare_prompt() or frames.asks_password:
                 return True
         return False
+
+    def _give_up(self) -> None:
+        if self._over():
+            raise DeviceTimeout(
+                "The line was not open yet when the time was over.", where=self._recloser.id
+            )
 
     def _quiet(self, line: SerialLine, seconds: float) -> None:
         end = self._clock.monotonic() + seconds

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import psutil
@@ -115,8 +115,10 @@ class HelperCommand:
         self._reader = threading.Thread(target=self._read, name="helper-output", daemon=True)
         self._reader.start()
 
-    def wait_ready(self, within_s: float) -> None:
+    def wait_ready(self, within_s: float, look: Callable[[], None] = lambda: None) -> None:
         """Wait until it has written the text it writes when it is ready.
+
+        ``look`` is called again and again meanwhile, and may raise to give up.
 
         Raises
         ------
@@ -126,8 +128,11 @@ class HelperCommand:
         end = self._clock.monotonic() + within_s
         while self._ready and not self._told.wait(_LOOK_S):
             self.check()
+            look()
             # What it left running may say so in its place, as long as anybody can.
             if self._silent.is_set() and not self._told.is_set():
+                self._wait_ended(1.0)  # its output is closed before it has ended
+                self.check()
                 raise self._failed("It ended without a word that it is ready")
             if self._clock.monotonic() >= end:
                 raise self._failed(f"It was not ready within {within_s:g} s")
@@ -150,6 +155,11 @@ class HelperCommand:
             self._process.poll()
             self._reader.join(2.0)
             log.info("%s was ended.", self._name)
+
+    def _wait_ended(self, within_s: float) -> None:
+        end = self._clock.monotonic() + within_s
+        while self._exit_code() is None and self._clock.monotonic() < end:
+            self._clock.sleep(_LOOK_S / 5)
 
     def _exit_code(self) -> int | None:
         """Return how it ended, or None; its number stays taken, so that it means nobody else."""
