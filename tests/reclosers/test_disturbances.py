@@ -88,6 +88,12 @@ def test_a_trip_that_saw_no_fault_has_no_place() -> None:
     assert (found.patrol.needed, found.patrol.why) == ("unknown", "no_fault")
 
 
+def test_a_recloser_that_was_opened_by_hand_needs_no_patrol_for_that() -> None:
+    found = one(seen("R2", fault_type=None, outcome="permanent"))
+    assert (found.outcome, found.patrol.needed) == ("permanent", "unknown")
+    assert found.patrol.why == "no_fault"
+
+
 def test_incidents_of_one_line_within_seconds_are_one() -> None:
     assert len(disturbances([seen("R1"), seen("R2", 2.9)], NETWORK)) == 1
     assert len(disturbances([seen("R1"), seen("R2", 3.5)], NETWORK)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from workspace_lib.errors import FormatError
 from workspace_lib.formats import find_reader, inspect
 from workspace_lib.reclosers.cascii import checksum
 from workspace_lib.reclosers.history_files import parse_history
+from workspace_lib.reclosers.relay_commands import Command
+from workspace_lib.reclosers.simulator import RelaySpec, make_events
 
 
 def line(text: str) -> bytes:
@@ -110,3 +113,20 @@ def test_a_published_list_is_read(real_data: Path) -> None:
     history = found.read(path).data
     assert [entry.event for entry in history.entries][:3] == ["TRIP1", "TRIG", "TRIP3"]
     assert history.entries[2].targets == "50 A B W3"
+
+
+@pytest.mark.parametrize("verb", ["CHI", "HIS"])
+@pytest.mark.parametrize("model", ["351R", "651R"])
+def test_what_a_relay_answers_can_be_kept_and_read(
+    reach: Any, tmp_path: Path, model: Any, verb: str
+) -> None:
+    events = make_events(model, 6, seed=4)
+    relay = reach(RelaySpec(model, events=list(events)))
+    with relay.session() as session:
+        content = session.ask(Command(verb)).content
+    path = tmp_path / "history.txt"
+    path.write_bytes(content)
+    told = inspect(path)
+    assert (told["kind"], told["command"], told["issues"]) == ("history", verb, [])
+    assert [(one["time"], one["event"]) for one in told["events"]] == [one.key for one in events]
+    assert [one["location"] for one in told["events"]] == [one.location for one in events]

@@ -382,10 +382,10 @@ def _patrol(
 ) -> Patrol:
     any_trip = any(one.tripped for one in group)
     needed: Needed = "unknown"
-    if outcome == "permanent":
-        needed, why = "yes", "locked_out"
-    elif not seen:
+    if not seen:  # also one that was opened by hand, which locks it out
         why = "no_fault"
+    elif outcome == "permanent":
+        needed, why = "yes", "locked_out"
     elif not any_trip:
         why = "cleared_elsewhere"
     elif outcome == "momentary":
