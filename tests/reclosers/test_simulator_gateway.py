@@ -249,6 +249,17 @@ def test_a_paced_line_takes_the_time_its_bytes_take(gateway: Make) -> None:
     assert took >= 0.97 * size * 10 / (5 * 19_200)
 
 
+def test_a_line_may_have_a_pace_of_its_own(gateway: Make) -> None:
+    _, urls = gateway(relay("R1", baud=2400), relay("R2"), baud=1_000_000)
+    took = {}
+    for name, url in urls.items():
+        with connect(url) as line:
+            began = time.monotonic()
+            size = len(ask(line, b"ID\r"))
+            took[name] = time.monotonic() - began
+    assert took["R1"] >= 0.9 * size * 10 / 2400
+
+
 def test_lines_do_not_wait_for_each_other_but_relays_of_one_line_do(gateway: Make) -> None:
     simulator, urls = gateway(
         *(relay(f"R{n}", line=f"L{n % 4}") for n in range(8)), baud=19_200, speed=4

@@ -75,7 +75,8 @@ class GatewaySimulator:
     manners : GatewayManners
         How it treats clients.
     baud : int
-        Pace of each line at ``speed=1`` [bit/s]; 0 sends as fast as it can.
+        Pace of each line at ``speed=1`` [bit/s], where its relays have none; 0 sends as fast as it
+        can.
     locked : collection of str
         Relays whose port is locked at startup.
     zone : ZoneInfo, optional
@@ -99,7 +100,6 @@ class GatewaySimulator:
             raise ParameterError(f"Two relays are {twice[0]!r}." if twice else "No relays.")
         self.manners = manners or GatewayManners()
         self._clock = clock
-        self._baud = baud
 
         def now_at_relay() -> Any:
             return clock.now().astimezone(zone) if zone else clock.now()
@@ -110,7 +110,7 @@ class GatewaySimulator:
         for at in relays:
             one = SleepyRelay(at, SimulatedRelay(at.spec, now_at_relay))
             self._relays[at.id] = one
-            wire = self._wires.setdefault(at.line or f"of {at.id}", Wire())
+            wire = self._wires.setdefault(at.line or f"of {at.id}", Wire(at.baud or baud))
             key = f"line {at.line}" if at.address and at.line else at.id
             door = self._ports.setdefault(key, _Door(wire))
             door.relays.append(one)
@@ -141,9 +141,9 @@ class GatewaySimulator:
         """
         if self._thread is not None:
             raise ConfigError("The simulated gateway runs already.", fix="Call stop() first.")
-        byte_s = 10 / (self._baud * speed) if self._baud and speed else 0.0
         for wire in self._wires.values():
-            wire.byte_s, wire.busy_until, wire.session = byte_s, 0.0, None
+            wire.byte_s = 10 / (wire.baud * speed) if wire.baud and speed else 0.0
+            wire.busy_until, wire.session = 0.0, None
         self._selector = selectors.DefaultSelector()
         self._bell = socket.socketpair()
         for end in self._bell:

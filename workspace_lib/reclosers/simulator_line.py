@@ -44,6 +44,8 @@ class RelayAt:
         Whether it sleeps at the start.
     asleep_after_s
         Falls asleep after so long a silence, by the gateway's clock [s].
+    baud
+        Pace of its line [bit/s]; 0: the gateway's.
     """
 
     id: str
@@ -53,6 +55,7 @@ class RelayAt:
     wake: str = ""
     asleep: bool = False
     asleep_after_s: float = 900.0
+    baud: int = 0
 
 
 class SleepyRelay:
@@ -89,6 +92,7 @@ class SleepyRelay:
 class Wire:
     """What relays of one line share: ``busy_until`` is when all that was sent has left [s]."""
 
+    baud: int = 0
     byte_s: float = 0.0
     busy_until: float = 0.0
     session: object | None = None

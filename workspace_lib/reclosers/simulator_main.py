@@ -140,8 +140,6 @@ class FleetSimulator:
             relays.setdefault(one.gateway, []).append(_at(one, spec))
         for name, behind in relays.items():
             gateway = next((one for one in fleet.gateways if one.id == name), Gateway(id="none"))
-            # One pace for all lines of a gateway: that of its slowest relay.
-            baud = min(one.baud for one in fleet.reclosers if one.gateway == name)
             self._gateways[name] = GatewaySimulator(
                 behind,
                 GatewayManners(
@@ -149,7 +147,6 @@ class FleetSimulator:
                     locked_text=f"{gateway.locked_text}\r\n",
                     busy_text=f"{gateway.busy_text}\r\n",
                 ),
-                baud=baud,
                 locked=[one.id for one in behind if one.id in self._locked],
                 zone=zone,
                 clock=clock,
@@ -322,4 +319,5 @@ def _at(one: Recloser, spec: RelaySpec) -> RelayAt:
         address=f"@{one.address:02d}" if one.address is not None else "",
         wake=one.wake,
         asleep=bool(one.wake),
+        baud=one.baud,
     )
