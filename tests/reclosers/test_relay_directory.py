@@ -14,13 +14,14 @@ from workspace_lib.reclosers.relay_directory import Finder, event_sets
 ENTRY = HistoryEntry(1, device_time(datetime(2026, 3, 1), 0, 3), "AG T")
 
 
-def listing(*stems: str, endings: tuple[str, ...] = ("CFG", "DAT", "HDR")) -> bytes:
+def listing(*stems: str, endings: tuple[str, ...] = ("CFG", "DAT", "HDR")) -> list[bytes]:
     lines = [f"{stem}.{ending:<20} R  03/01/2026 07:50:00" for stem in stems for ending in endings]
-    return "\r\n".join(["", "HISTORY.TXT   R", *lines, ""]).encode()
+    return [line.encode() for line in ("", "HISTORY.TXT   R", *lines, "")]
 
 
 def test_files_of_one_stem_are_a_set_and_other_files_are_none() -> None:
-    sets = event_sets(listing("HR_10001", "HR_10002") + b"C4_10001.TXT  R\r\nE4_10001.TXT  R\r\n")
+    more = [b"C4_10001.TXT  R", b"E4_10001.TXT  R"]
+    sets = event_sets(listing("HR_10001", "HR_10002") + more)
     assert [one.stem for one in sets] == ["HR_10002", "HR_10001"]
     assert sets[0].names == {"cfg": "HR_10002.CFG", "dat": "HR_10002.DAT", "hdr": "HR_10002.HDR"}
 
@@ -28,7 +29,7 @@ def test_files_of_one_stem_are_a_set_and_other_files_are_none() -> None:
 def test_a_header_may_be_missing_and_samples_may_not() -> None:
     assert len(event_sets(listing("HR_10001", endings=("CFG", "DAT")))) == 1
     assert event_sets(listing("HR_10001", endings=("CFG", "HDR"))) == []
-    assert event_sets(b"\r\nNo files\r\n") == []
+    assert event_sets([b"", b"No files"]) == []
 
 
 def test_names_with_commas_and_blanks_are_known_and_cannot_be_asked_for() -> None:

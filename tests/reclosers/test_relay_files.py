@@ -13,7 +13,7 @@ from workspace_lib.reclosers.relay_capture import CapturePlan, Visit, visit_rela
 from workspace_lib.reclosers.relay_commands import ALLOWED, Command
 from workspace_lib.reclosers.simulator import Fault, RelaySpec, make_events
 from workspace_lib.reclosers.simulator_comtrade import comtrade_of
-from workspace_lib.reclosers.simulator_files import Sender
+from workspace_lib.reclosers.simulator_files import Sender, directory
 from workspace_lib.reclosers.simulator_relay import FaultKind
 from workspace_lib.reclosers.ymodem import Patience
 from workspace_lib.transports.serial_line import Limits, SerialLine
@@ -203,6 +203,13 @@ def test_a_command_that_is_not_answered_or_not_understood_is_asked_again(
 @pytest.mark.parametrize("at", [40, 130, 185, 230, 275, 435, -60, -20])
 def test_a_directory_that_came_damaged_loses_no_file(reach: Any, kind: Any, at: int) -> None:
     relay = reach(spec(2, faults=[Fault(kind, "FIL DIR", at=at, size=2)]))
+    assert_complete(relay, visit(relay))
+
+
+def test_a_directory_that_was_damaged_twice_at_one_place_loses_no_file(reach: Any) -> None:
+    listing = directory(spec(2).stems())
+    place = len("FIL DIR EVENTS\r\n\x02") + listing.index(".HDR") + 2
+    relay = reach(spec(2, faults=[Fault("noise", "FIL DIR", at=place, size=1, times=2)]))
     assert_complete(relay, visit(relay))
 
 

@@ -39,17 +39,17 @@ class FileSet:
         return _WORD.fullmatch(self.stem) is not None
 
 
-def event_sets(listing: bytes) -> list[FileSet]:
-    """Return the complete sets of a directory that can be asked for, highest number first.
+def event_sets(listing: Sequence[bytes]) -> list[FileSet]:
+    """Return the complete sets in a directory that can be asked for, highest number first.
 
     Examples
     --------
-    >>> [one.stem for one in event_sets(b"HR_10001.CFG  R\\r\\nHR_10001.DAT  R\\r\\n")]
+    >>> [one.stem for one in event_sets([b"HR_10001.CFG  R", b"HR_10001.DAT  R"])]
     ['HR_10001']
     """
     found: dict[str, dict[FileKind, str]] = {}
-    for line in listing.decode("latin-1").splitlines():
-        if match := _NAME.match(line):
+    for line in listing:
+        if match := _NAME.match(line.decode("latin-1")):
             kind = _KINDS[match["ending"].upper()]
             name = f"{match['stem']}.{match['ending']}"
             found.setdefault(match["stem"].upper(), {}).setdefault(kind, name)

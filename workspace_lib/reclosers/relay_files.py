@@ -80,6 +80,7 @@ class EventFiles:
     _folder: str = _FOLDERS[0]
     _way: Literal["", "READ", "SHOW"] = ""
     _version: int = -1
+    _listing: list[bytes] = field(default_factory=list)
     _sets: list[FileSet] = field(default_factory=list)
     _sure: bool = False
     _finder: Finder = field(default_factory=Finder)
@@ -296,9 +297,11 @@ class EventFiles:
         content = self.session.ask(self._command("SHOW", name)).content
         return content.removeprefix(b"\r\n")
 
-    def _directory(self) -> list[FileSet]:
+    def _directory(self) -> list[bytes]:
+        """Return the lines of the directory, but for a head with the time of day."""
         self.history.asked()
-        return event_sets(self.session.ask(self._command("DIR")).content)
+        lines = self.session.ask(self._command("DIR")).content.splitlines()
+        return [line for line in lines if b"Date:" not in line]
 
     def _command(self, verb: str, name: str = "") -> Command:
         return Command(" ".join(filter(None, ("FIL", verb, self._folder, name))))
@@ -308,8 +311,9 @@ class EventFiles:
         self._believe(self._directory())
         self._version = self.history.version
 
-    def _believe(self, found: list[FileSet]) -> None:
-        self._sets, self._sure = found, False
+    def _believe(self, found: list[bytes]) -> None:
+        # What was damaged twice may have lost the same file, but shows it differently.
+        self._listing, self._sets, self._sure = found, event_sets(found), False
         self._finder = Finder()
         self._configs.clear()
 
@@ -321,7 +325,7 @@ class EventFiles:
             except (FrameError, RelayRefused) as error:
                 log.info("FIL DIR %s: %s", self._folder, error.what)
                 continue
-            if found == self._sets:
+            if found == self._listing:
                 self._sure = True
                 return
             self._believe(found)

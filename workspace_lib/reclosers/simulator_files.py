@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 from workspace_lib.reclosers.simulator_comtrade import comtrade_of
@@ -36,10 +36,11 @@ def names_of(events: Sequence[SimulatedEvent], numbers: Numbers) -> dict[str, Si
     }
 
 
-def directory(stems: Sequence[str], when: str) -> str:
+def directory(stems: Mapping[str, SimulatedEvent]) -> str:
     """Return what ``FIL DIR EVENTS`` answers."""
     lines = ["", "HISTORY.TXT               R", "CHISTORY.TXT              R"]
-    for stem in stems:
+    for stem, event in stems.items():
+        when = f"{event.time:%m/%d/%Y %H:%M:%S}"
         lines.append(f"C4_{stem[3:]}.TXT              R   {when}")
         lines += [f"{stem}.{ending:<17}  R   {when}" for ending in ("CFG", "DAT", "HDR")]
     return "\r\n".join(lines) + "\r\n"

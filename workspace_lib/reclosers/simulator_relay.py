@@ -362,7 +362,7 @@ class SimulatedRelay:
                 return "\r\nCFG.TXT                   R\r\nEVENTS\r\nSETTINGS\r\n"
             if words[1:] != self._folder():
                 return "\r\nDirectory does not exist\r\n"
-            return directory(list(stems), f"{self.wall():%m/%d/%Y %H:%M:%S}")
+            return directory(stems)
         if words[:1] != ["SHOW"] or self.spec.ways == "read":
             return "\r\nInvalid Parameter\r\n"
         inside = words[1:-1] == self._folder()
