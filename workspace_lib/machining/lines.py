@@ -16,12 +16,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from workspace_lib.machining.encodings import BOM, Encoding, find_encoding
+from workspace_lib.machining.encodings import Encoding, find_encoding
 from workspace_lib.machining.line_arrays import cut_out
 from workspace_lib.machining.line_fields import (
     BLOCK,
     NO_TIME,
-    PADDING,
     Bools,
     Bytes,
     Ints,
@@ -29,6 +28,7 @@ from workspace_lib.machining.line_fields import (
     parse_block,
 )
 from workspace_lib.machining.line_judge import Kind, Reason, judge
+from workspace_lib.machining.physical import split
 
 PIECE: Final = "StukUitgevoerd"
 WAIT: Final = "MachineWait"
@@ -38,9 +38,7 @@ JOB: Final = "JobProfiel"
 #: Events whose meaning is known; others are kept as they are.
 EVENTS: Final = (PIECE, WAIT, STOP, START, JOB)
 
-_CR, _LF, _BLANK = b"\r\n "
-#: Text is searched for line ends in pieces that stay in the processor's cache [bytes].
-_PIECE: Final = 1 << 20
+_BLANK: Final = ord(" ")
 
 
 @dataclass(frozen=True)
@@ -154,25 +152,16 @@ def parse(
     encoding : str, optional
         The encoding the machine writes; where the bytes are none of it, it is found out.
     """
-    body = content if closed else content[: content.rfind(b"\n") + 1]
-    text = body.replace(b"\0", b"") if b"\0" in body else body
-    padded = text + bytes(PADDING)
-    buffer: Bytes = np.frombuffer(padded, np.uint8)
-    bom = offset == 0 and text.startswith(BOM)
-    torn = bool(body) and not body.endswith(b"\n")
-    start, end = _split(buffer[: len(text)], torn)
-    where, nul = _source_places(content, body, text, start, offset)
-    if bom:
-        start[0] = len(BOM)
+    lines = split(content, offset, closed)
+    text, buffer, start, end = lines.text, lines.buffer, lines.start, lines.end
     names = Names(events)
     columns = _columns(len(start))
-    crlf = _strip_cr(buffer, start, end) if b"\r" in text else 0
     _parse_all(buffer, start, end, names, columns)
     _judge_rest(text, buffer, start, end, names, columns)
     kind, reason, name = columns["kind"], columns["reason"], columns["name"]
     kind[(kind == Kind.EVENT) & (name >= names.known)] = Kind.UNKNOWN
-    reason[(kind == Kind.MALFORMED) & (nul > 0)] = Reason.NUL
-    if torn and kind[-1] in (Kind.UNKNOWN, Kind.MALFORMED):
+    reason[(kind == Kind.MALFORMED) & (lines.nul > 0)] = Reason.NUL
+    if lines.torn and kind[-1] in (Kind.UNKNOWN, Kind.MALFORMED):
         kind[-1], reason[-1] = Kind.MALFORMED, Reason.TORN
     name[kind == Kind.MALFORMED] = -1
     found = _encoding(text, encoding)
@@ -181,19 +170,19 @@ def parse(
         start=start,
         end=end,
         detail=np.where(name >= 0, columns["detail"], end),
-        offset=where,
+        offset=lines.offset,
         kind=kind,
         reason=reason,
         t_local_us=columns["t_us"],
         name=name,
-        nul=nul,
+        nul=lines.nul,
         names=tuple(name.decode(found, "replace") for name in names.all()),
         encoding=found,
-        pending=len(content) - len(body),
-        bom=bom,
-        torn=torn,
-        crlf=crlf,
-        lone_cr=text.count(b"\r") - crlf,
+        pending=lines.pending,
+        bom=lines.bom,
+        torn=lines.torn,
+        crlf=lines.crlf,
+        lone_cr=lines.lone_cr,
     )
 
 
@@ -215,41 +204,6 @@ def _columns(count: int) -> dict[str, NDArray[Any]]:
         "name": np.full(count, -1, np.int32),
         "detail": np.zeros(count, np.int64),
     }
-
-
-def _split(buffer: Bytes, torn: bool) -> tuple[Ints, Ints]:
-    """Return where each line begins and ends (at its line feed)."""
-    pieces = [
-        np.flatnonzero(buffer[begin : begin + _PIECE] == _LF) + begin
-        for begin in range(0, len(buffer), _PIECE)
-    ]
-    end = np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
-    start = np.empty(len(end) + torn, np.int64)
-    start[:1] = 0
-    start[1:] = end[: len(start) - 1] + 1
-    return start, np.append(end, len(buffer)) if torn else end
-
-
-def _strip_cr(buffer: Bytes, start: Ints, end: Ints) -> int:
-    """Move the ends of lines that end in CR LF before the CR; returns how many there are."""
-    # A CR at the very end of a torn line is half of a line end, too.
-    crlf = (end > start) & (buffer[end - 1] == _CR)
-    end -= crlf
-    return int(np.count_nonzero(crlf))
-
-
-def _source_places(
-    content: bytes, body: bytes, text: bytes, start: Ints, offset: int
-) -> tuple[Ints, NDArray[np.int32]]:
-    """Return where each line begins in the source, and how many NUL bytes it has there."""
-    if len(text) == len(body):
-        return start + offset, np.zeros(len(start), np.int32)
-    # In the text, the k-th of them would stand where it stood less the k before it.
-    places = np.flatnonzero(np.frombuffer(body, np.uint8) == 0)
-    places -= np.arange(len(places))
-    before = np.searchsorted(places, start, side="left")
-    nul = np.diff(np.append(before, len(places))).astype(np.int32)
-    return start + before + offset, nul
 
 
 def _parse_all(

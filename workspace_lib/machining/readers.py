@@ -10,8 +10,17 @@ from typing import Any
 from workspace_lib.clock import from_us
 from workspace_lib.formats import Issue, Reader, Record, register
 from workspace_lib.machining.encodings import BOM
+from workspace_lib.machining.komax import (
+    describe_jobs,
+    describe_log,
+    read_errors,
+    read_jobs,
+    sniff_errors,
+    sniff_jobs,
+)
 from workspace_lib.machining.line_judge import MESSAGES
 from workspace_lib.machining.log_stream import LogSummary, parse_stream, summarise
+from workspace_lib.machining.shdr import describe_shdr, read_shdr
 from workspace_lib.settings import Settings
 
 _NAME = re.compile(r"(\d{8})\.LOG", re.IGNORECASE)
@@ -93,4 +102,18 @@ def _log_at_site(record: Record, path: Path, settings: Settings) -> Mapping[str,
     return {"timezone": {"name": str(settings.timezone), "from": "site"}}
 
 
+_SHDR_NAME = re.compile(r"\w+-\d{8}-\d{8}\.txt", re.IGNORECASE)
+_SHDR_LINE = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z?\|[^|\n]*\|", re.MULTILINE)
+
+
+def sniff_shdr(name: str, head: bytes) -> bool:
+    """Return whether a file is an SHDR dump: one of its lines is, or it is empty and named so."""
+    if not head:
+        return _SHDR_NAME.fullmatch(name) is not None
+    return bool(_SHDR_LINE.search(head))
+
+
+register(Reader("machine_job", "komax-errors", 1, sniff_errors, read_errors, describe_log))
+register(Reader("machine_job", "komax-jobs", 1, sniff_jobs, read_jobs, describe_jobs))
+register(Reader("shdr", "mtconnect-shdr", 1, sniff_shdr, read_shdr, describe_shdr))
 register(Reader("machine_log", "machine-log", 1, sniff_log, read_log, _describe_log, _log_at_site))
