@@ -44,6 +44,12 @@ def test_both_lists_give_the_same_events(entries: list) -> None:
     assert (older.location, older.current, older.frequency) == (None, None, 60.0)
 
 
+def test_a_year_that_cannot_be_is_no_time() -> None:
+    row = line('1,7,12,99999999999999999999,9,28,31,721,"BG T",2.36,1860,59.97,1,0,""')
+    with pytest.raises(FrameError, match="no time"):
+        parse_chi(line(HEAD) + row)
+
+
 def test_a_damaged_list_is_no_list() -> None:
     with pytest.raises(FrameError, match="line 2"):
         parse_chi(CHI.replace(b"1860", b"1960"))

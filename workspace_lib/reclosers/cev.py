@@ -369,7 +369,7 @@ def _trigger_time(parts: _Parts) -> DeviceTime | None:
         year, month, day, hour, minute, second = (int(date[key]) for key in keys)
         moment = datetime(full_year(year), month, day, hour, minute, second)
         return device_time(moment, int(date["MSEC"]) * 1_000_000, 3)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         parts.note("bad_time", "error", "header", f"The time of the event is not known ({error}).")
         return None
 

@@ -105,7 +105,7 @@ def entry_of_fields(names: Sequence[str], line: cascii.Line) -> HistoryEntry:
             int(values[key]) for key in ("YEAR", "MONTH", "DAY", "HOUR", "MIN", "SEC", "MSEC")
         )
         when = datetime(full_year(year), month, day, hour, minute, second)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise FrameError(
             f"Line {line.number} of the history has no time ({error}).", fix="Ask with HIS instead."
         ) from error
@@ -196,8 +196,9 @@ def entry_of_row(columns: Columns, line: str, order: DateOrder) -> HistoryEntry:
 
 def _entry(values: Mapping[str, str], time: DeviceTime) -> HistoryEntry:
     known = {_NAMES[name]: value for name, value in values.items() if name in _NAMES}
+    number = known.get("number", "")
     return HistoryEntry(
-        number=int(known.get("number", "0") or 0),
+        number=int(number) if number.isascii() and number.isdecimal() else 0,
         time=time,
         event=known.get("event", ""),
         location=_number(known.get("location")),
