@@ -153,7 +153,10 @@ def test_a_changed_byte_is_told_with_its_line() -> None:
     assert record.data.checksums.bad == 1
 
 
-@pytest.mark.parametrize("date", ["13,12,2019,9,28,31,721", "12,12,99999999999999999999,9,28,31,7"])
+@pytest.mark.parametrize(
+    "date",
+    ["13,12,2019,9,28,31,721", "12,12,99999999999999999999,9,28,31,7", "12,12,2019,9,28,31,1000"],
+)
 def test_a_date_that_cannot_be_leaves_the_time_unknown_and_the_samples_good(date: str) -> None:
     content = cev(ROWS, date=date)
     found = event(content)

@@ -44,8 +44,9 @@ def test_both_lists_give_the_same_events(entries: list) -> None:
     assert (older.location, older.current, older.frequency) == (None, None, 60.0)
 
 
-def test_a_year_that_cannot_be_is_no_time() -> None:
-    row = line('1,7,12,99999999999999999999,9,28,31,721,"BG T",2.36,1860,59.97,1,0,""')
+@pytest.mark.parametrize("date", ["7,12,99999999999999999999,9,28,31,7", "7,12,2019,9,28,31,1000"])
+def test_a_date_that_cannot_be_is_no_time(date: str) -> None:
+    row = line(f'1,{date},"BG T",2.36,1860,59.97,1,0,""')
     with pytest.raises(FrameError, match="no time"):
         parse_chi(line(HEAD) + row)
 
@@ -67,6 +68,13 @@ def test_another_answer_is_told(text: str) -> None:
         parse_his(text)
     with pytest.raises(FrameError):
         parse_chi(text.encode())
+
+
+@pytest.mark.parametrize("noise", ["DAT#", "T ME", "EVEN"])
+def test_a_heading_that_noise_changed_is_no_heading(noise: str) -> None:
+    word = {"DAT#": "DATE ", "T ME": "TIME ", "EVEN": "EVENT"}[noise]
+    with pytest.raises(FrameError, match="no history"):
+        parse_his(HIS.replace(word, noise.ljust(5)))
 
 
 def test_the_order_of_dates_is_the_relays_setting() -> None:

@@ -367,8 +367,9 @@ def _trigger_time(parts: _Parts) -> DeviceTime | None:
     try:
         keys = ("YEAR", "MONTH", "DAY", "HOUR", "MIN", "SEC")
         year, month, day, hour, minute, second = (int(date[key]) for key in keys)
-        moment = datetime(full_year(year), month, day, hour, minute, second)
-        return device_time(moment, int(date["MSEC"]) * 1_000_000, 3)
+        micros = int(date["MSEC"]) * 1000
+        moment = datetime(full_year(year), month, day, hour, minute, second, micros)
+        return device_time(moment, digits=3)
     except (KeyError, ValueError, OverflowError) as error:
         parts.note("bad_time", "error", "header", f"The time of the event is not known ({error}).")
         return None

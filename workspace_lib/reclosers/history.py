@@ -104,12 +104,12 @@ def entry_of_fields(names: Sequence[str], line: cascii.Line) -> HistoryEntry:
         year, month, day, hour, minute, second, ms = (
             int(values[key]) for key in ("YEAR", "MONTH", "DAY", "HOUR", "MIN", "SEC", "MSEC")
         )
-        when = datetime(full_year(year), month, day, hour, minute, second)
+        when = datetime(full_year(year), month, day, hour, minute, second, ms * 1000)
     except (KeyError, ValueError, OverflowError) as error:
         raise FrameError(
             f"Line {line.number} of the history has no time ({error}).", fix="Ask with HIS instead."
         ) from error
-    return _entry(values, device_time(when, ms * 1_000_000, 3))
+    return _entry(values, device_time(when, digits=3))
 
 
 def parse_his(text: str, order: DateOrder = "MDY") -> list[HistoryEntry]:
@@ -145,12 +145,17 @@ Columns = Sequence[tuple[int, str]]
 
 def his_rows(lines: Sequence[str]) -> tuple[Columns, list[int]] | None:
     """Return the columns of a ``HIS`` table and where its rows are; None if there is no table."""
-    head = next((n for n, line in enumerate(lines) if "DATE" in line and "EVENT" in line), None)
+    head = next((n for n, line in enumerate(lines) if _names_columns(line.split())), None)
     if head is None:
         return None
     columns = [(match.start(), match[0]) for match in re.finditer(r"\S+", lines[head])]
     rows = [n for n, line in enumerate(lines[head + 1 :], head + 1) if _ROW.match(line)]
     return columns, rows
+
+
+def _names_columns(words: Sequence[str]) -> bool:
+    """Return whether words have what a row cannot be read without; noise may have changed them."""
+    return "DATE" in words and "TIME" in words and "EVENT" in words[words.index("TIME") :]
 
 
 def is_heading(line: str) -> bool:
