@@ -118,18 +118,19 @@ def start_fleet(
             more: dict[str, dict[str, Any]] | None = None,
             also: list[dict[str, Any]] | None = None,
             wing: dict[str, Any] | None = None,
+            store: dict[str, Any] | None = None,
             **gateway: Any,
         ) -> Any:
             simulator, urls = fleets.start_gateway(relays, manners, **gateway)
             stack.callback(simulator.stop)
             wings = {"reclosers": {"password": f"secret://{fleets.SECRET}"} | (wing or {})}
-            settings = make_site({"timezone": "UTC", "wings": wings})
+            settings = make_site({"timezone": "UTC", "wings": wings, "store": store or {}})
             entries = [
                 fleets.entry_of(at, urls[at.id], **(more or {}).get(at.id, {})) for at in relays
             ]
             fleets.write_fleet(settings, [*entries, *(also or [])])
-            store = stack.enter_context(open_store(settings, create=True))
-            return fleets.SimulatedFleet(settings, store, simulator, urls, relays)
+            opened = stack.enter_context(open_store(settings, create=True))
+            return fleets.SimulatedFleet(settings, opened, simulator, urls, relays)
 
         yield start
 

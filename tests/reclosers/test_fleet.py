@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from sqlalchemy import select
 from workspace_lib.errors import ParameterError, StoreError
 from workspace_lib.reclosers import fleet_line
 from workspace_lib.reclosers.relay_capture import visit_relay
-from workspace_lib.reclosers.simulator import Fault
+from workspace_lib.reclosers.simulator import Fault, RelaySpec, make_events
 from workspace_lib.reclosers.simulator_gateway import GatewayManners, RelayAt
 from workspace_lib.reclosers.tables import recloser_relays, recloser_visits
 from workspace_lib.store import leases
@@ -412,3 +413,68 @@ def test_the_transcript_of_each_visit_is_kept_without_the_password_and_not_for_g
     with read(fleet.store.data) as connection:
         told = connection.scalars(select(recloser_visits.c.transcript)).all()
     assert told[-1] == f"logs/reclosers/R-1/{new.name}"
+
+
+# --- further commands, other relays and stores ----------------------------------------------------
+
+
+def test_answers_to_further_commands_are_kept_as_files_where_they_say_something_new(
+    start_fleet: StartFleet, fleets: ModuleType
+) -> None:
+    fleet = start_fleet(fleets.relays_of(1, events=1), wing={"commands": ["his"]})
+    folder = fleet.store.outputs / "raw/reclosers/LAV/R-1/answers"
+    fleet.capture(now=NOW, commands=["EVE 1", "his"])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "20260504T120000Z_EVE-1.txt",
+        "20260504T120000Z_HIS.txt",
+    ]
+    fleet.gateway.happen("R-1")
+    fleet.capture(now=NOW + timedelta(hours=1))
+    [_, his] = sorted(folder.glob("*_HIS.txt"))
+    assert his.read_bytes().count(b"\r\n") > 5
+    fleet.capture(now=NOW + timedelta(hours=2))
+    assert len(list(folder.glob("*_HIS.txt"))) == 2
+
+
+def test_a_command_that_does_more_than_read_is_refused_before_anybody_is_called(
+    start_fleet: StartFleet, fleets: ModuleType
+) -> None:
+    fleet = start_fleet(fleets.relays_of(1))
+    with pytest.raises(ParameterError, match="HIS C"):
+        fleet.capture(commands=["HIS C"])
+    assert fleet.gateway.sessions() == {"R-1": 0}
+
+
+def test_a_command_that_the_relay_refuses_is_told_and_the_rest_is_done(
+    start_fleet: StartFleet, fleets: ModuleType
+) -> None:
+    relays = fleets.relays_of(1)
+    relays[0].spec.faults.append(Fault("invalid", "MET", times=99))
+    fleet = start_fleet(relays)
+    report = fleet.capture(commands=["MET D"])
+    assert outcomes(report) == {"R-1": "done"}
+    assert "MET D: " in report.relays[0].why
+    assert fleet.stored() == fleet.truth()
+
+
+def test_a_651r_gives_its_comtrade_files_beside_the_report(
+    start_fleet: StartFleet, fleets: ModuleType
+) -> None:
+    fleet = start_fleet([RelayAt("R-1", RelaySpec("651R", events=make_events("651R", 2)))])
+    report = fleet.capture()
+    assert [(line.model, line.outcome, line.new) for line in report.relays] == [
+        ("SEL-651R-2", "done", 2)
+    ]
+    kinds = Counter(kind for _, _, kind in fleet.stored())
+    assert kinds == {"cev": 2, "cfg": 2, "dat": 2, "hdr": 2}
+    assert fleet.capture().relays[0].known == 2
+
+
+@pytest.mark.server
+def test_many_lines_keep_what_comes_in_postgresql(
+    start_fleet: StartFleet, fleets: ModuleType, postgres_store_url: str
+) -> None:
+    fleet = start_fleet(fleets.relays_of(6, events=2), store={"url": postgres_store_url})
+    assert fleet.capture().complete
+    assert fleet.stored() == fleet.truth()
+    assert fleet.capture(full=True).totals["known"] == 12

@@ -46,6 +46,14 @@ def add_capture(commands: Any) -> None:
         help="also those that rest after failures, and compare stored files with their SHA-256",
     )
     parser.add_argument(
+        "--command",
+        action="append",
+        default=[],
+        dest="commands",
+        metavar="WORDS",
+        help="a further command that only reads, as HIS or 'EVE C'; its answer is kept as a file",
+    )
+    parser.add_argument(
         "--deadline", type=duration_s, metavar="TIME", help="longest time, as 90s, 30m or 2h"
     )
     parser.add_argument(
@@ -132,6 +140,7 @@ def _capture(arguments: argparse.Namespace) -> int:
             ced=arguments.ced,
             reclosers=arguments.reclosers,
             full=arguments.full,
+            commands=arguments.commands,
             deadline_s=arguments.deadline,
             progress=_tell,
             stop=_stopped_by_signals(),

@@ -52,6 +52,7 @@ def capture_fleet(
     ced: str | Iterable[str] = "all",
     reclosers: str | Iterable[str] = "all",
     full: bool = False,
+    commands: Sequence[str] = (),
     now: datetime | None = None,
     run_id: str = "",
     deadline_s: float | None = None,
@@ -75,6 +76,8 @@ def capture_fleet(
     full : bool
         The full check: relays that rest after failures are visited too, and the stored files of
         the reclosers are compared with their SHA-256.
+    commands : sequence of str
+        Further commands that only read, asked once in each visit: ``EVE``, ``EVE C``, ``HIS`` …
     now : datetime, optional
         The instant that is noted; the clock's otherwise.
     run_id : str
@@ -98,7 +101,8 @@ def capture_fleet(
     Raises
     ------
     ParameterError
-        If a territory or a recloser is unknown; the known ones are listed.
+        If a territory or a recloser is unknown; the known ones are listed. If a command is not
+        among those that only read.
     ConfigError
         If the settings or the list of reclosers are wrong.
     StoreError
@@ -116,7 +120,7 @@ def capture_fleet(
     for one in chosen:
         state = known.get(one.id, Known())
         if one.remote:
-            plan_of(one, wing)  # a wrong one is told before anybody is called
+            plan_of(one, wing, commands)  # a wrong one is told before anybody is called
             if state.may_be_visited(began, full=full, named=named):
                 wanted.append(_Turn(one, state))
             else:
@@ -129,6 +133,7 @@ def capture_fleet(
         archive,
         holder,
         run_id=run_id,
+        commands=commands,
         manners=manners,
         now=None if now is None else lambda: began,
         count=count,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -17,6 +17,7 @@ from workspace_lib import secrets
 from workspace_lib.clock import SYSTEM_CLOCK, Clock
 from workspace_lib.errors import ConfigError, DeviceBusy, DeviceError, StoreError, WorkspaceError
 from workspace_lib.reclosers.archive import Archive
+from workspace_lib.reclosers.fleet_answers import keep_answers
 from workspace_lib.reclosers.fleet_report import RelayOutcome
 from workspace_lib.reclosers.fleet_rest import Known, rest_after
 from workspace_lib.reclosers.fleet_transcripts import keep_transcript
@@ -24,6 +25,7 @@ from workspace_lib.reclosers.keeping import keep_event, keep_visit, known_keys
 from workspace_lib.reclosers.lines import relay_line
 from workspace_lib.reclosers.relay import Manners
 from workspace_lib.reclosers.relay_capture import Visit, clock_error_s, visit_relay
+from workspace_lib.reclosers.relay_commands import job_command
 from workspace_lib.reclosers.relay_errors import GatewayLocked, RelayRefused
 from workspace_lib.reclosers.relay_plan import CapturePlan, FetchedEvent
 from workspace_lib.reclosers.settings import Fleet, Recloser, RecloserSettings, zone_of
@@ -92,8 +94,18 @@ class Ended:
         return self.outcome in AGAIN and not self.cut
 
 
-def plan_of(recloser: Recloser, wing: RecloserSettings) -> CapturePlan:
-    """Return what is fetched of a recloser: its own words for reports, else the wing's by model."""
+def plan_of(
+    recloser: Recloser, wing: RecloserSettings, commands: Sequence[str] = ()
+) -> CapturePlan:
+    """Return what is fetched of a recloser: its own words for reports, else the wing's by model.
+
+    ``commands`` are asked once in each visit, beside those of the wing.
+
+    Raises
+    ------
+    ParameterError
+        If a command is not among those that only read.
+    """
 
     def words(model: str) -> str:
         if recloser.report is not None:
@@ -106,7 +118,7 @@ def plan_of(recloser: Recloser, wing: RecloserSettings) -> CapturePlan:
         report_651=words("651"),
         reads=wing.reads,
         renumber=wing.renumber,
-        extras=wing.commands,
+        extras=tuple(dict.fromkeys(job_command(one).text for one in (*wing.commands, *commands))),
         formats=wing.formats,
     )
 
@@ -124,6 +136,7 @@ class Visiting:
         holder: Holder,
         *,
         run_id: str = "",
+        commands: Sequence[str] = (),
         manners: FleetManners | None = None,
         now: Callable[[], datetime] | None = None,
         count: Callable[..., object] | None = None,
@@ -132,6 +145,7 @@ class Visiting:
         self._store, self._settings, self._wing = store, settings, wing
         self._fleet, self._archive, self._holder = fleet, archive, holder
         self._run_id = run_id
+        self._commands = tuple(commands)
         self._manners = manners or FleetManners()
         self._clock = clock
         self._now = now or clock.now
@@ -180,6 +194,7 @@ class Visiting:
                 opened = line
                 self._attend(line)
                 visit = self._session(line, recloser, kept)
+            keep_answers(self._archive, recloser, visit.extras, began)
         except (DeviceError, ConfigError, StoreError) as error:
             trouble = error
         finally:
@@ -217,7 +232,7 @@ class Visiting:
         return visit_relay(
             line,
             known_keys(self._store, recloser.id),
-            plan_of(recloser, self._wing),
+            plan_of(recloser, self._wing, self._commands),
             password=None if reference is None else lambda: secrets.resolve(reference),
             manners=replace(self._manners.relay, date_order=recloser.date_order),
             keep=keep,
@@ -255,9 +270,10 @@ class Visiting:
         if outcome == "done" and (bad := visit.count("damaged") + visit.count("moved")):
             outcome = "damaged"
             why = f"{bad} events did not arrive whole"
+        refused = (f"{text}: {visit.refusals[text]}" for text in visit.refusals)
         return Ended(
             outcome=outcome,
-            why=why,
+            why="; ".join(filter(None, (why, *refused))),
             visit=visit,
             new=new,
             bytes=0 if opened is None else opened.received,
