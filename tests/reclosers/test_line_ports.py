@@ -104,6 +104,14 @@ def test_a_session_that_ends_after_the_gateways_limit_was_ended_by_it() -> None:
     assert port.error is None
 
 
+def test_one_that_hangs_up_much_later_without_a_word_just_dropped() -> None:
+    clock = FakeClock(START)
+    port = GatewayPort(FakePort(clock=clock, silent_s=20), "LAV-101", clock=clock)
+    with pytest.raises(ConnectionError, match="other end closed"):
+        port.read(0)
+    assert port.error is None
+
+
 def test_one_that_drops_earlier_just_dropped() -> None:
     clock = FakeClock(START)
     inner = FakePort(b"\x02\r\n=\x03", clock=clock, silent_s=2)

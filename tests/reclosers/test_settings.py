@@ -49,6 +49,16 @@ def test_reclosers_come_from_the_file_of_the_site(site: Callable[..., Settings])
     assert fleet.gateway_of(fleet.recloser("MAT-1")) is None
 
 
+def test_characters_that_wake_a_relay_are_four_that_can_be_typed(
+    site: Callable[..., Settings],
+) -> None:
+    entry = "reclosers: [{{id: A-1, ced: LAV, url: COM1, wake: {0}}}]"
+    assert load_fleet(site(entry.format("'AB#1'"))).recloser("A-1").wake == "AB#1"
+    for wrong in ("ABCDE", "'A B'", "été"):
+        with pytest.raises(ConfigError, match="wake"):
+            load_fleet(site(entry.format(wrong)))
+
+
 def test_a_production_site_takes_no_simulated_recloser(make_site: Callable[..., Settings]) -> None:
     settings = make_site({"production": True})
     (settings.site_dir / "reclosers.yml").write_text(

@@ -21,6 +21,8 @@ _GREETING: Final = 400
 #: A session that ended after this part of the gateway's limit was ended by it.
 _NEAR: Final = 0.9
 _CR: Final = 0x0D
+#: A gateway that lets nobody through hangs up within this time [s].
+_AT_ONCE_S: Final = 5.0
 #: Outside of a frame an address may stand alone; within one only before the next.
 _OUTSIDE = re.compile(rb"(?P<address>@\d\d)?(?P<edge>\x02)|(?P<alone>@\d\d)")
 _INSIDE = re.compile(rb"(?P<address>@\d\d)?(?P<edge>\x02)|(?P<alone>(?!))|\x03")
@@ -62,7 +64,7 @@ class GatewayPort:
         ]
         self._inactivity_s = inactivity_s
         self._clock = clock
-        self._active = clock.monotonic()
+        self._opened = self._active = clock.monotonic()
         self._head = b""
         self._met = False
         self._ahead = b""
@@ -149,7 +151,8 @@ class GatewayPort:
                 f"the gateway ended the session after {silent_s:.0f} s without a byte, its limit "
                 f"is {limit:g} s"
             )
-        if not self._head and self.error is None:
+        soon = self._clock.monotonic() - self._opened < _AT_ONCE_S
+        if soon and not self._head and self.error is None:
             self.error = GatewayLocked(
                 "The gateway hung up without a word.",
                 where=self._where,

@@ -81,7 +81,9 @@ class Recloser(Section):
         None, ge=1, le=99, description="Its address on a line of several (protocol LMD)."
     )
     wake: str = Field(
-        "", max_length=4, description="CHWAKE: what wakes a relay that sleeps; empty: it does not."
+        "",
+        pattern=r"^[!-~]{0,4}$",
+        description="CHWAKE: what wakes a relay that sleeps; empty: it does not.",
     )
     wake_baud: int | None = Field(None, gt=0, description="Speed at which it is woken [bit/s].")
     password: str | None = Field(
