@@ -81,6 +81,18 @@ def test_rain_by_hand_reads_what_was_published_and_tells_missing_from_dry(
     assert "P72h" in shown["largest"]
 
 
+def test_reclosers_by_hand_opens_compares_and_exports_an_event(execute: Any) -> None:
+    shown = execute("reclosers_by_hand")
+    assert "permanent" in shown["incidents"]
+    assert "LAV-102" in shown["record"]
+    for drawn in ("record", "phasors", "compare"):
+        assert len(shown[drawn]) > 5000, drawn
+    assert "magnitude" in shown["compared"]
+    assert "takagi" in shown["distance"]
+    assert "samples of 12 channels and 104 bits" in shown["comtrade"]
+    assert "VAY" in shown["check"]
+
+
 def test_the_style_guide_shows_every_block_and_each_of_the_five_states(execute: Any) -> None:
     shown = execute("style_guide")
     page = "\n".join(shown.values())

@@ -275,7 +275,7 @@ def test_every_word_the_store_may_hold_has_a_message(language: str) -> None:
     composed = {
         "patrol": reclosers.PATROL_STATES,
         "why": ("locked_out", "reclosed", "end_unknown", "cleared_elsewhere", "no_fault"),
-        "outcome": reclosers_fleet.OUTCOMES,
+        "outcome": reclosers_fleet.ENDS,
         "state": ("whole", "summary", "damaged"),
         "mark": ("trigger", "inception", "trip", "open", "cleared", "reclosed"),
         "quantity": (

@@ -17,7 +17,7 @@ from workspace_lib.clock import to_us
 from workspace_lib.errors import WorkspaceError
 from workspace_lib.reclosers import queries, queries_incidents
 from workspace_lib.reclosers.analysis import analyse_event
-from workspace_lib.reclosers.analysis_values import EventAnalysis, Moment, from_dict
+from workspace_lib.reclosers.analysis_values import EventAnalysis, Moment
 from workspace_lib.reclosers.archive import open_archive
 from workspace_lib.reclosers.event_traces import BitTrace, EventTraces, event_traces
 from workspace_lib.reclosers.queries import EventFilter, EventRow
@@ -132,11 +132,8 @@ def _analysis(board: Board, row: EventRow, stored: StoredRecord) -> EventAnalysi
     """Return what is stored of an event's analysis; computed here if another version wrote it."""
     with read(board.store.data) as connection:
         kept = queries.analysis_of(connection, row.event_id)
-    content = {} if kept is None else {k: v for k, v in kept.content.items() if k != "stored"}
-    try:
-        return from_dict(content)
-    except (KeyError, TypeError):
-        return analyse_event(stored.record, relay=stored.relay)
+    found = None if kept is None else kept.analysis
+    return found or analyse_event(stored.record, relay=stored.relay)
 
 
 def _head(board: Board, row: EventRow) -> Html:

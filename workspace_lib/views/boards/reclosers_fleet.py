@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from workspace_lib.reclosers import queries
 from workspace_lib.reclosers.faults import TYPES
+from workspace_lib.reclosers.fleet_report import OUTCOMES
 from workspace_lib.reclosers.queries import RelayState
 from workspace_lib.reclosers.queries_incidents import clock_word
 from workspace_lib.reclosers.settings import Fleet, load_fleet, load_reclosers
@@ -38,7 +39,7 @@ MOST_RELAYS: Final = 60
 ROW_MARKS: Final = 60
 CLOCK_STATES: Final[Mapping[str, str]] = {"good": "good", "fair": "partial", "poor": "attention"}
 _ORDER: Final = ("bad", "attention", "stale", "unknown", "partial", "good")
-OUTCOMES: Final = ("momentary", "permanent", "unknown")
+ENDS: Final = ("momentary", "permanent", "unknown")
 
 
 def territories(board: Board) -> Content:
@@ -250,8 +251,8 @@ def _to_look_at(texts: Texts, report: Mapping[str, Any]) -> list[str]:
     """Return what somebody should look at after a round, each with its count."""
     said = [
         f"{texts(f'reclosers.visit.{outcome}')}: {count}"
-        for outcome, count in report["outcomes"].items()
-        if outcome != "done"
+        for outcome in OUTCOMES
+        if outcome != "done" and (count := report["outcomes"].get(outcome))
     ]
     for key in ("left", "resting", "changed", "files_wrong"):
         if count := len(report.get(key) or ()):
@@ -288,7 +289,7 @@ def search_forms(board: Board) -> Content:
             texts,
             "outcome",
             texts("reclosers.outcome"),
-            {one: texts(f"reclosers.outcome.{one}") for one in OUTCOMES},
+            {one: texts(f"reclosers.outcome.{one}") for one in ENDS},
         ),
     ]
     asked = [
