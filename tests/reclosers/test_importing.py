@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -404,6 +405,33 @@ def test_a_file_that_changes_meanwhile_is_left_for_the_next_time(
     assert "changed meanwhile" in line.why
     monkeypatch.undo()
     assert hands.take().count("taken") == 1
+
+
+def test_hostile_files_end_as_events_as_damage_or_as_told(hands: Hands) -> None:
+    dice = random.Random(7)
+    table = b"DATE;TIME;EVENT\r\n25/12/2025;23:59:59.007;BG T\r\n" * 3
+    sources = [(".cev", EVENTS[0].cev_of("S4")), (".csv", table)]
+    cfg, dat = write_comtrade(parse_cev(EVENTS[0].cev_of("S4")).data, hands.folder, "whole")
+    sources += [(".cfg", cfg.read_bytes()), (".cff", to_cff(parse_cev(sources[0][1]).data))]
+    for one in (cfg, dat):
+        one.unlink()
+    for number in range(120):
+        ending, content = dice.choice(sources)
+        damaged = bytearray(content)
+        for _ in range(dice.randint(1, 8)):
+            at = dice.randrange(len(damaged))
+            damaged[at : at + dice.choice((0, 1, 60))] = dice.choice(
+                (b"", b'"', b",", b"9" * 30, b"\x00", b"\r", bytes(damaged[:90]))
+            )
+        hands.put(f"MAT-7/{number}{ending}", bytes(damaged))
+    report = hands.take()
+    assert {line.path.partition(".")[0] for line in report.lines} <= {
+        f"MAT-7/{number}" for number in range(120)
+    }
+    assert len({line.path for line in report.lines}) + report.ignored == 120
+    before = hands.everything()
+    hands.take()
+    assert hands.everything() == before
 
 
 def test_real_files_are_taken_in_once(hands: Hands, real_data: Path) -> None:
