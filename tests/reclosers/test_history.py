@@ -8,7 +8,7 @@ import pytest
 
 from workspace_lib.errors import FrameError
 from workspace_lib.reclosers.cascii import checksum
-from workspace_lib.reclosers.history import parse_chi, parse_his
+from workspace_lib.reclosers.history import HistoryEntry, parse_chi, parse_his
 
 
 def line(text: str) -> bytes:
@@ -35,7 +35,7 @@ STATION A
 
 
 @pytest.mark.parametrize("entries", [parse_chi(CHI), parse_his(HIS)], ids=["CHI", "HIS"])
-def test_both_lists_give_the_same_events(entries: list) -> None:
+def test_both_lists_give_the_same_events(entries: list[HistoryEntry]) -> None:
     newest, older = entries
     assert (newest.number, newest.key) == (1, ("2019-07-12T09:28:31.721", "BG T"))
     assert (newest.location, newest.current, newest.frequency) == (2.36, 1860, 59.97)

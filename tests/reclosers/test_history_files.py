@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workspace_lib.errors import FormatError
 from workspace_lib.formats import find_reader, inspect
@@ -104,6 +106,28 @@ def test_an_empty_list_is_a_list() -> None:
 def test_another_answer_is_refused(content: bytes) -> None:
     with pytest.raises(FormatError, match="no list of events"):
         parse_history(content)
+
+
+@pytest.mark.parametrize("content", [CHI, HIS.encode(), REFERENCED.encode()])
+@given(st.data())
+def test_nothing_that_a_list_may_have_become_is_too_odd(
+    content: bytes, data: st.DataObject
+) -> None:
+    changed = bytearray(content)
+    for _ in range(data.draw(st.integers(0, 6))):
+        place = data.draw(st.integers(0, len(changed) - 1))
+        changed[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    try:
+        record = parse_history(bytes(changed))
+    except FormatError:
+        return
+    assert len(record.data.entries) <= 2 + content.count(b"\n")
+
+
+def test_a_number_that_is_none_is_not_counted() -> None:
+    odd = line('x,7,12,2019,9,28,31,721,"BG T",2.36,1860,59.97,1,0,""')
+    (entry,) = parse_history(line(HEAD) + odd).data.entries
+    assert (entry.number, entry.event) == (0, "BG T")
 
 
 def test_a_published_list_is_read(real_data: Path) -> None:
