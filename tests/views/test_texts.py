@@ -63,6 +63,8 @@ def test_every_message_is_used(repository: Path) -> None:
     )
     composed = (
         *("state.", "run.", "cause.", "month.", "weekday.", "board."),
+        # The test of the pages of reclosers has these word by word.
+        *("recloser_pages.kind.", "recloser_pages.origin."),
         # The test of the board of reclosers has these word by word.
         *(
             f"reclosers.{family}."

@@ -41,7 +41,7 @@ def create_app(settings: Settings, store: Store, *, clock: Clock = SYSTEM_CLOCK)
     found by that name and mounted under ``/api/v1``. A wing knows nothing of tokens, so its routes
     ask for one here: no route is open because somebody forgot to close it.
     """
-    from workspace_lib.web import api, boards, health, pages
+    from workspace_lib.web import api, boards, health, pages, recloser_pages
 
     app = FastAPI(
         title=f"{settings.title or settings.site_name}: field workspace",
@@ -72,6 +72,7 @@ def create_app(settings: Settings, store: Store, *, clock: Clock = SYSTEM_CLOCK)
         closed = [*strict, Depends(by_method)]
         app.include_router(router, prefix=API, dependencies=closed, responses=problems.COMMON)
     app.include_router(health.router, dependencies=strict)
+    app.include_router(recloser_pages.router)
     app.include_router(pages.router)
     return app
 

@@ -27,8 +27,8 @@ def site_for(request: Request) -> Site:
 
 
 def page(html: str, status: HTTPStatus = HTTPStatus.OK) -> HTMLResponse:
-    """Return a page of the front, which may run the pages' own script and nothing else."""
-    headers = {"Content-Security-Policy": policy(f"'{script_hash()}'")}
+    """Return a page of the front, which may run the pages' own script and show its pictures."""
+    headers = {"Content-Security-Policy": policy(f"'{script_hash()}'", "'self' data:")}
     return HTMLResponse(html, status, headers=headers)
 
 
@@ -37,9 +37,9 @@ def sentence(site: Site, title: str, text: str, status: HTTPStatus) -> HTMLRespo
     return page(site.sentence(site.texts(title), site.texts(text)), status)
 
 
-def policy(scripts: str) -> str:
-    """Return the policy of a page that may run ``scripts``."""
+def policy(scripts: str, images: str = "data:") -> str:
+    """Return the policy of a page that may run ``scripts`` and show ``images``."""
     return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data:; "
+        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src {images}; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from workspace_lib.views.messages import common, pages, rain, reclosers, runs
+from workspace_lib.views.messages import common, pages, rain, recloser_pages, reclosers, runs
 
 Language = Literal["en", "fr"]
 
-_MODULES: Final = (common, pages, runs, rain, reclosers)
+_MODULES: Final = (common, pages, runs, rain, reclosers, recloser_pages)
 
 
 def _merged(language: str) -> dict[str, str]:
