@@ -122,10 +122,10 @@ def relays_of(count: int, events: int = 2, lines: int = 0) -> list[RelayAt]:
     ]
 
 
-def entry_of(at: RelayAt, url: str, **more: Any) -> dict[str, Any]:
+def entry_of(at: RelayAt, reached_at: str, **more: Any) -> dict[str, Any]:
     """How the list of reclosers names a simulated relay."""
     shared = {"line": at.line} if at.line else {}
-    return {"id": at.id, "ced": "LAV", "gateway": "g1", "url": url, **shared, **more}
+    return {"id": at.id, "ced": "LAV", "gateway": "g1", "url": reached_at, **shared, **more}
 
 
 def start_gateway(
