@@ -30,7 +30,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 ENVIRONMENT = $(or $(PYTHON),$(error Python 3.11 or newer is needed, type: sudo apt install python3 python3-venv)) \
 	tools/environment.py $(if $(WHEELHOUSE),--wheelhouse $(WHEELHOUSE))
 
-.PHONY: docs run test test-fast check bench chaos lab wheelhouse lock clean install
+.PHONY: docs pictures run test test-fast check bench chaos lab wheelhouse lock clean install
 
 run:
 	@$(ENVIRONMENT) -- workspace up --demo $(ARGS)
@@ -72,6 +72,9 @@ lock:
 
 docs:
 	@$(ENVIRONMENT) -- python tools/settings_page.py
+
+pictures:
+	@$(ENVIRONMENT) -- python tools/event_picture.py
 
 clean:
 	rm -rf build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis test-artefacts
