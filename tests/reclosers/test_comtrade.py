@@ -232,6 +232,17 @@ def test_rows_that_are_short_are_told() -> None:
     assert "short_row" in codes(data=DAT.replace(b"4,2500,40,,0", b"4,2500"))
 
 
+def test_a_row_with_bytes_of_no_encoding_is_told_as_any_other() -> None:
+    assert "short_row" in codes(data=DAT.replace(b"4,2500,40,,0", b"4,2500\xff\xfe"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_floats_of_any_size_are_read_without_a_warning() -> None:
+    data = binary("FLOAT32", [[3.0e38, np.inf]], [0])
+    found = event(cfg(kind="FLOAT32", rates="1\n1200,1", gain="1e300"), data)
+    assert found.samples == 1
+
+
 def test_bytes_after_the_last_sample_are_told_unless_they_fill_up() -> None:
     config = cfg(kind="BINARY", rates="1\n1200,1")
     data = binary("BINARY", [[1, 2]], [0])

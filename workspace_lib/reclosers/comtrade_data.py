@@ -28,6 +28,8 @@ _STORED: Final[dict[str, tuple[str, float]]] = {
 _MISSING_TEXT: Final = 99_999.0
 #: A time that is not given, in binary files.
 _NO_TIME: Final = 0xFFFFFFFF
+#: Samples are numbers: a byte that belongs to none is damage, whatever its encoding.
+_ASCII: Final = bytes(byte if byte < 128 else ord("?") for byte in range(256))
 #: Values scaled at once: they stay in the processor's cache, and all that is in use beside the
 #: values stays below them, or the system takes the memory back after each file and gives it anew.
 _CHUNK: Final = 16_384
@@ -114,8 +116,10 @@ def _scaled(stored: NDArray[Any], config: Config) -> Floats:
         out = flat[first * width :][: len(part)]
         # Turned into floats first: a product that also converts goes through a small buffer.
         out[...] = part
-        out *= gains[: len(part)]
-        out += offsets[: len(part)]
+        # Damaged floats may be of any size; what they become is seen, not warned of.
+        with np.errstate(over="ignore", invalid="ignore"):
+            out *= gains[: len(part)]
+            out += offsets[: len(part)]
         if part.dtype.kind == "i" and part.min() > missing:
             continue
         absent = part == part.dtype.type(missing)
@@ -126,6 +130,8 @@ def _scaled(stored: NDArray[Any], config: Config) -> Floats:
 
 def _text(content: Content, config: Config, name: str, issues: list[Issue]) -> Samples:
     body = bytes(content).rstrip(b"\x1a\x00 \r\n\t")
+    if not body.isascii():
+        body = body.translate(_ASCII)
     width = 2 + len(config.analog) + len(config.digital)
     refused: list[int] = []
 
