@@ -42,9 +42,10 @@ from workspace_lib.reclosers.api_items import (
 from workspace_lib.reclosers.archive import open_archive
 from workspace_lib.reclosers.event_filter import EventFilter
 from workspace_lib.reclosers.exports import Form, Language, Sendable
+from workspace_lib.reclosers.fleet_list import listed_fleet
 from workspace_lib.reclosers.queries import EventFile, EventRow, Place
 from workspace_lib.reclosers.queries_incidents import IncidentFilter
-from workspace_lib.reclosers.settings import Fleet, load_fleet, load_reclosers
+from workspace_lib.reclosers.settings import Fleet, load_reclosers
 from workspace_lib.store.engines import read
 
 FaultType = Literal["AG", "BG", "CG", "AB", "BC", "CA", "ABG", "BCG", "CAG", "ABC"]
@@ -106,7 +107,7 @@ def offenders(
     limit: Limit = 20,
 ) -> list[OffenderOut]:
     """Rank the reclosers that tripped most often in a span, the last year if it is not given."""
-    _fleet(request)
+    _has_reclosers(request)
     until = to or now_of(request)
     since = from_ or until - timedelta(days=365)
     _check(since, until)
@@ -194,7 +195,7 @@ def events(
 @router.get("/events/{event}", tags=["events"])
 def event(request: Request, event: EventId) -> EventDetailOut:
     """Describe one event: the relay's summary, what was computed, its files, its siblings."""
-    _fleet(request)
+    _has_reclosers(request)
     with read(store_of(request).data) as connection:
         row = queries.event_row(connection, event)
         if row is None:
@@ -342,7 +343,7 @@ def disturbances(
     """List the disturbances that last into a span, newest first: who tripped, and where it is."""
     if from_ is not None and to is not None:
         _check(from_, to)
-    _fleet(request)
+    _has_reclosers(request)
     with read(store_of(request).data) as connection:
         rows = queries_incidents.disturbances(
             connection,
@@ -357,16 +358,20 @@ def disturbances(
     return Page(items=[disturbance_item(row) for row in rows[:limit]], next=more)
 
 
-def _fleet(request: Request) -> Fleet:
-    settings = settings_of(request)
-    if "reclosers" not in settings.wings:
+def _has_reclosers(request: Request) -> None:
+    if "reclosers" not in settings_of(request).wings:
         raise Refusal(HTTPStatus.NOT_FOUND, "This site has no reclosers.")
-    return load_fleet(settings)
+
+
+def _fleet(request: Request) -> Fleet:
+    _has_reclosers(request)
+    return listed_fleet(settings_of(request))
 
 
 def _known(request: Request, names: Sequence[str]) -> None:
     """Refuse names that neither the list nor the store has: a misspelt one finds nothing."""
-    missing = set(names) - _fleet(request).by_id.keys()
+    _has_reclosers(request)
+    missing = set(names) - (_fleet(request).by_id.keys() if names else set())
     if missing:
         with read(store_of(request).data) as connection:
             states = queries.relay_states(connection, reclosers=sorted(missing))
@@ -402,7 +407,7 @@ def _no_event(event: int) -> Refusal:
 
 def _kept(request: Request, event: int) -> tuple[EventRow, list[EventFile]]:
     """Return an event and its files; refuse where it has none."""
-    _fleet(request)
+    _has_reclosers(request)
     with read(store_of(request).data) as connection:
         row = queries.event_row(connection, event)
         if row is None:

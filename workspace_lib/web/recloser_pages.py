@@ -19,8 +19,9 @@ from workspace_lib.answers.paging import encode_cursor
 from workspace_lib.answers.site import now_of, settings_of, store_of
 from workspace_lib.reclosers import queries, queries_incidents
 from workspace_lib.reclosers.faults import TYPES
+from workspace_lib.reclosers.fleet_list import listed_fleet
 from workspace_lib.reclosers.queries import EventRow
-from workspace_lib.reclosers.settings import Fleet, load_fleet, load_reclosers
+from workspace_lib.reclosers.settings import Fleet, load_reclosers
 from workspace_lib.store.engines import read
 from workspace_lib.views.blocks import notice, notices, panel
 from workspace_lib.views.html import Child, Html, join, tag
@@ -160,7 +161,7 @@ def complaint_page(request: Request, visitor: Visitor) -> Response:
 
 def _fleet(request: Request) -> Fleet | None:
     settings = settings_of(request)
-    return load_fleet(settings) if "reclosers" in settings.wings else None
+    return listed_fleet(settings) if "reclosers" in settings.wings else None
 
 
 def _missing(site: Site) -> Response:
