@@ -20,6 +20,8 @@ LOOKS = [
     ("rain", "en", 400, "dark"),
     ("rain", "fr", 1024, "light"),
     ("rain", "en", 1920, "dark"),
+    ("reclosers", "fr", 400, "dark"),
+    ("reclosers", "en", 1440, "light"),
 ]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 FOCUSED = """() => {

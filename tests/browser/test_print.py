@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-BOARDS = ("overview", "rain", "runs")
+BOARDS = ("overview", "rain", "reclosers", "runs")
 #: Points of an A4 page, upright.
 A4 = (595, 842)
 
