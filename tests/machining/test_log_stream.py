@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workspace_lib.machining import log_stream
 from workspace_lib.machining.line_judge import Kind, Reason
 from workspace_lib.machining.lines import parse
 from workspace_lib.machining.log_stream import LONGEST_LINE, parse_stream, summarise
@@ -71,14 +70,6 @@ def test_a_long_line_that_may_go_on_is_pending() -> None:
     long = b"20250528 05:03:02|@StukUitgevoerd: " + b"x" * (3 * LONGEST_LINE)
     summary = summarise(parse_stream(io.BytesIO(DAY + long), chunk=1 << 16, closed=False))
     assert (summary.lines, summary.pending) == (7, len(long))
-
-
-def test_nothing_but_line_ends_is_cut_into_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_stream, "MOST_LINES", 100)
-    parts = list(parse_stream(io.BytesIO(b"\n" * 5000)))
-    assert max(map(len, parts)) <= 100
-    summary = summarise(parts)
-    assert (summary.lines, summary.blank) == (5000, 5000)
 
 
 def test_names_without_end_are_counted_and_not_kept() -> None:

@@ -27,7 +27,7 @@ NAME_LIMIT: Final = 40
 #: No stamp.
 NO_TIME: Final = np.iinfo(np.int64).min
 #: Lines that are worked on together: their arrays stay in the processor's cache.
-BLOCK: Final = 16_384
+BLOCK: Final = 32_768
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 
 _US: Final = 1_000_000
@@ -57,6 +57,7 @@ def _pattern(text: bytes) -> tuple[np.uint64, np.uint64]:
 _DATE = _pattern(b"00000000")
 _TIME = _pattern(b" 00:00:0")
 _MARK = _pattern(b"0|@?????")
+_ALL: Final = np.uint64(2**64 - 1)
 _MARK_BYTES: Final = np.uint64(0xFFFFFF)
 
 
@@ -105,8 +106,8 @@ class Names:
         first, second = words[at], words[at + 8]
         number = np.full(len(at), -1, np.int32)
         for code, head, tail, head_mask, tail_mask in self._quick:
-            hit = (first & head_mask) == head
-            hit &= (second & tail_mask) == tail
+            hit = (second & tail_mask) == tail
+            hit &= (first if head_mask == _ALL else first & head_mask) == head
             np.copyto(number, code, where=hit)
         length = self._sizes[number]
         np.copyto(number, -1, where=~_ENDS[buffer[at + length]])

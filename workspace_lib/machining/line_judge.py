@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Final
 
+from workspace_lib.clock import to_us
 from workspace_lib.machining.line_fields import FIRST_YEAR, LAST_YEAR, NO_TIME
 
 
@@ -91,12 +92,12 @@ def judge(line: bytes) -> Judged:
 
 
 def _instant(stamp: bytes) -> int:
+    year, month, day = int(stamp[:4]), int(stamp[4:6]), int(stamp[6:8])
+    hour, minute, second = int(stamp[9:11]), int(stamp[12:14]), int(stamp[15:17])
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        return NO_TIME
     try:
-        local = datetime.strptime(stamp.decode(), "%Y%m%d %H:%M:%S")
+        local = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return NO_TIME
-    if not FIRST_YEAR <= local.year <= LAST_YEAR:
-        return NO_TIME
-    if stamp[-2:] > b"59":
-        return NO_TIME  # strptime takes leap seconds
-    return int(local.replace(tzinfo=UTC).timestamp()) * 1_000_000
+    return to_us(local)

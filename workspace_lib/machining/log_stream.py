@@ -15,10 +15,8 @@ from workspace_lib.machining.line_judge import Kind, Reason
 from workspace_lib.machining.lines import EVENTS, ParsedLines, parse
 from workspace_lib.machining.timeline import TOLERANCE_S
 
-#: What is read at once [bytes].
-CHUNK: Final = 8 << 20
-#: Lines parsed at once: a text of line feeds alone would need fifty times its size.
-MOST_LINES: Final = 400_000
+#: What is read at once [bytes]: a text of line feeds alone needs sixty times its size.
+CHUNK: Final = 1 << 20
 #: Longer lines are no events: they are counted, and their text is not kept [bytes].
 LONGEST_LINE: Final = 1 << 20
 #: So many odd lines are told one by one, and so many names of unknown events.
@@ -43,9 +41,9 @@ def parse_stream(
     while read := stream.read(chunk):
         content = rest + read
         cut = content.rfind(b"\n") + 1
-        for part in _pieces(content[:cut]):
-            yield parse(part, offset=offset, events=events, encoding=encoding)
-            offset += len(part)
+        if cut:
+            yield parse(content[:cut], offset=offset, events=events, encoding=encoding)
+            offset += cut
         rest = content[cut:]
         if len(rest) > LONGEST_LINE:
             size, rest, ended = _skip_line(stream, rest, chunk)
@@ -57,18 +55,6 @@ def parse_stream(
             offset += size
     if rest:
         yield parse(rest, offset=offset, closed=closed, events=events, encoding=encoding)
-
-
-def _pieces(content: bytes) -> Iterator[bytes]:
-    """Cut a text behind line feeds until no piece has too many lines."""
-    if len(content) > 2 and content.count(b"\n") > MOST_LINES:
-        middle = content.index(b"\n", len(content) // 2 - 1) + 1
-        if middle < len(content):
-            yield from _pieces(content[:middle])
-            yield from _pieces(content[middle:])
-            return
-    if content:
-        yield content
 
 
 def _skip_line(stream: BinaryIO, begin: bytes, chunk: int) -> tuple[int, bytes, bool]:
