@@ -98,6 +98,27 @@ def test_every_panel_says_so_where_nothing_was_ever_captured(
     assert "could not be shown" not in shown
 
 
+@pytest.mark.parametrize(("make", "arguments"), PANELS, ids=IDS)
+def test_a_site_without_a_list_of_reclosers_has_nothing_broken(
+    make_board: Make, bare: Settings, make: Any, arguments: dict[str, int]
+) -> None:
+    (bare.site_dir / "reclosers.yml").unlink()
+    assert "ws-notice ws-bad" not in markup(make(make_board(settings=bare), **arguments))
+    assert reclosers.tile(make_board(settings=bare)) is None
+
+
+def test_where_nobody_answered_no_fault_is_not_known_to_be_absent(
+    make_board: Make, bare: Settings
+) -> None:
+    (bare.site_dir / "reclosers.yml").write_text(
+        "reclosers:\n  - {id: A-1, ced: LAV, url: 'simulator://reclosers/A-1'}\n"
+    )
+    board = make_board(settings=bare)
+    assert "nobody knows" in words(reclosers.faults(board, days=7))
+    assert "nobody knows" in words(reclosers.offenders(board, days=7))
+    assert "Never visited" in words(reclosers_fleet.relays(board))
+
+
 def test_a_site_without_relays_has_no_tile(make_board: Make, bare: Settings) -> None:
     assert reclosers.tile(make_board(settings=bare)) is None
 
@@ -193,7 +214,7 @@ def test_six_hundred_relays_stay_a_light_page(
         for one in many
     }
     for module in (reclosers, reclosers_fleet):
-        monkeypatch.setattr(module, "load_fleet", lambda settings: fleet)
+        monkeypatch.setattr(module, "fleet_of", lambda board: fleet)
         monkeypatch.setattr(module, "states_of", lambda board, found: silent)
     board = make_board()
     panels: list[Any] = [panel for panel in PANELS if panel[0] is not reclosers_event.newest]

@@ -56,10 +56,10 @@ VISIT_STATES: Final[Mapping[str, str]] = {
 def tile(board: Board) -> Tile | None:
     """Return the tile of the overview: relays that answered, new events, patrols to be made."""
     texts, now = board.texts, board.now
-    fleet = load_fleet(board.settings)
     rounds = captures(board)
     if not rounds:
         return None
+    fleet = fleet_of(board)
     health = health_of(board, fleet)
     with read(board.store.data) as connection:
         wanted = EventFilter(since=now - LATELY, until=now)
@@ -86,6 +86,12 @@ def tile(board: Board) -> Tile | None:
     )  # fmt: skip
 
 
+def fleet_of(board: Board) -> Fleet:
+    """Return the reclosers of the site; none where it has no list of them."""
+    path = board.settings.site_dir / load_reclosers(board.settings).fleet
+    return load_fleet(board.settings) if path.exists() else Fleet(())
+
+
 def captures(board: Board) -> list[Published]:
     """Return what the last run of each round over relays has published."""
     return list_published(board.store, prefix=CAPTURE, now=board.now)
@@ -108,7 +114,7 @@ def summary(board: Board, *, days: int) -> Html:
 def cards(board: Board, days: int) -> Html:
     """Return relays that answered, patrols, events and clocks."""
     texts, now = board.texts, board.now
-    fleet = load_fleet(board.settings)
+    fleet = fleet_of(board)
     health = health_of(board, fleet)
     remote = sum(one.remote for one in fleet.reclosers)
     well = remote - len(troubled(board, fleet))
@@ -117,6 +123,7 @@ def cards(board: Board, days: int) -> Html:
         faults = queries_incidents.disturbances(connection, since=since, limit=500)
         events = queries.count(connection, EventFilter(since=since, until=now))
     patrols = sum(needed(one) == "yes" for one in faults)
+    answered = any(one.answered for one in states_of(board, fleet).values())
     true = health.clocks.get("good", 0)
     known = sum(count for word, count in health.clocks.items() if word != "unknown")
     clock_state = "unknown" if not known else "good" if true == known else "attention"
@@ -132,7 +139,8 @@ def cards(board: Board, days: int) -> Html:
             texts("reclosers.patrols", days=days),
             texts.number(patrols),
             note=texts("reclosers.patrols.note", count=len(faults)),
-            state=badge(texts, "attention" if patrols else "good"),
+            # Where nobody answered, nothing is known of faults.
+            state=badge(texts, "attention" if patrols else "good" if answered else "unknown"),
         ),
         card(
             texts("reclosers.events", days=days),
@@ -168,7 +176,7 @@ def faults(board: Board, *, days: int) -> Content:
         Column("fault", texts("reclosers.fault"), show=lambda row: row["fault_said"]),
         Column("tripped", texts("reclosers.tripped"), show=lambda row: row["tripped_said"]),
     ]
-    label, none = texts("reclosers.faults"), texts("reclosers.faults.none", days=days)
+    label, none = texts("reclosers.faults"), _none(board, "reclosers.faults.none", days)
     shown = table(texts, columns, rows, label=label, now=board.now, none=none, limit=10)
     return Content(shown)
 
@@ -198,8 +206,15 @@ def offenders(board: Board, *, days: int) -> Content:
         Column("operations", texts("reclosers.operations"), digits=0),
         Column("last", texts("reclosers.last")),
     ]  # fmt: skip
-    label, none = texts("reclosers.offenders"), texts("reclosers.offenders.none", days=days)
+    label, none = texts("reclosers.offenders"), _none(board, "reclosers.offenders.none", days)
     return Content(table(texts, columns, rows, label=label, now=now, none=none))
+
+
+def _none(board: Board, key: str, days: int) -> str:
+    """Return what stands in place of no faults: that there were none, or that nobody can know."""
+    if any(one.answered for one in states_of(board, fleet_of(board)).values()):
+        return board.texts(key, days=days)
+    return board.texts("reclosers.nobody")
 
 
 def recent(board: Board) -> Content:
@@ -340,7 +355,7 @@ def fault_words(texts: Texts, kind: str | None, magnitude_a: float | None) -> st
 
 def recloser_name(board: Board, name: str) -> Html:
     """Return the house name of a recloser, and below it the name as people know it."""
-    known = load_fleet(board.settings).by_id.get(name)
+    known = fleet_of(board).by_id.get(name)
     small = tag("small", known.name) if known is not None and known.name else None
     return join([tag("span", name, class_="ws-nowrap"), tag("br") if small else None, small])
 
@@ -430,11 +445,7 @@ def _patrol_notices(board: Board) -> list[Html]:
 def _relay_notices(board: Board) -> list[Html]:
     """Return one sentence on relays that refused or were silent at their last visit."""
     texts = board.texts
-    found = [
-        one
-        for one in troubled(board, load_fleet(board.settings))
-        if relay_state(board, one) == "bad"
-    ]
+    found = [one for one in troubled(board, fleet_of(board)) if relay_state(board, one) == "bad"]
     if not found:
         return []
     said = [f"{one.recloser} ({texts(f'reclosers.visit.{one.outcome}')})" for one in found[:6]]

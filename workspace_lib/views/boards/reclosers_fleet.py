@@ -11,7 +11,7 @@ from workspace_lib.reclosers.faults import TYPES
 from workspace_lib.reclosers.fleet_report import OUTCOMES
 from workspace_lib.reclosers.queries import RelayState
 from workspace_lib.reclosers.queries_incidents import clock_word
-from workspace_lib.reclosers.settings import Fleet, load_fleet, load_reclosers
+from workspace_lib.reclosers.settings import Fleet, load_reclosers
 from workspace_lib.store.engines import read
 from workspace_lib.store.publications import Published
 from workspace_lib.views.blocks import age, badge, empty, legend, tabs, when
@@ -21,6 +21,7 @@ from workspace_lib.views.boards.reclosers import (
     COMPLAINT_PAGE,
     EVENTS_PAGE,
     captures,
+    fleet_of,
     relay_state,
     states_of,
 )
@@ -44,7 +45,7 @@ ENDS: Final = ("momentary", "permanent", "unknown")
 
 def territories(board: Board) -> Content:
     """Return each territory with a mark per relay, and all of them on a map."""
-    texts, fleet = board.texts, load_fleet(board.settings)
+    texts, fleet = board.texts, fleet_of(board)
     states = states_of(board, fleet)
     if not states:
         return Content(empty(texts, texts("reclosers.none")))
@@ -117,7 +118,7 @@ def _says(board: Board, state: RelayState, fleet: Fleet) -> str:
 
 def relays(board: Board) -> Content:
     """Return each relay with its last visit and its clock, the ones in trouble first."""
-    texts, now, fleet = board.texts, board.now, load_fleet(board.settings)
+    texts, now, fleet = board.texts, board.now, fleet_of(board)
     good_s = load_reclosers(board.settings).clock_good_s
     states = list(states_of(board, fleet).values())
     if not states:
@@ -191,7 +192,7 @@ def _row(board: Board, state: RelayState, fleet: Fleet, good_s: float) -> dict[s
 
 def health(board: Board) -> Content:
     """Return how the last visits ended and how the last run over the fleet went, in sentences."""
-    texts, fleet = board.texts, load_fleet(board.settings)
+    texts, fleet = board.texts, fleet_of(board)
     states = states_of(board, fleet)
     if not states:
         return Content(empty(texts, texts("reclosers.none")))
@@ -262,7 +263,7 @@ def _to_look_at(texts: Texts, report: Mapping[str, Any]) -> list[str]:
 
 def search_forms(board: Board) -> Content:
     """Return the fields that lead to the pages of the web front: events, and a complaint."""
-    texts, fleet = board.texts, load_fleet(board.settings)
+    texts, fleet = board.texts, fleet_of(board)
     events, complaint = front_link(board, EVENTS_PAGE), front_link(board, COMPLAINT_PAGE)
     if events is None or complaint is None:
         return Content(empty(texts, texts("reclosers.search.no_front")))

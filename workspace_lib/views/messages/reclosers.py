@@ -12,6 +12,7 @@ EN = {
     "reclosers.more": "and {count} more",
     "reclosers.none": "No recloser can be reached yet. Name them in the site's list of reclosers; "
     "the job recloser_capture visits them.",
+    "reclosers.nobody": "No relay has answered yet, so that nobody knows.",
     # Cards
     "reclosers.answered": "Relays that answer",
     "reclosers.answered.note": "at their last visit",
@@ -197,6 +198,7 @@ FR = {
     "reclosers.more": "et {count} autres",
     "reclosers.none": "Aucun disjoncteur n'est encore joignable. Les nommer dans la liste du site "
     "; la tâche recloser_capture les visite.",
+    "reclosers.nobody": "Aucun relais n'a encore répondu : personne ne le sait.",
     "reclosers.answered": "Relais qui répondent",
     "reclosers.answered.note": "à leur dernière visite",
     "reclosers.patrols": "Patrouilles, {days}\u00a0jours",
