@@ -14,6 +14,7 @@ from workspace_lib.reclosers.queries import (
     EventFilter,
     analysis_of,
     choices,
+    clock_qualities,
     count,
     event_files,
     event_row,
@@ -197,6 +198,20 @@ def test_visits_come_newest_first_page_by_page(connection, filling) -> None:
     assert [one.listed for one in first] == [0, 1]
     place = (to_us(first[-1].began), first[-1].visit_id)
     assert [one.listed for one in visits_of(connection, "LAV-101", after=place)] == [2]
+
+
+def test_clocks_are_judged_by_their_readings_of_late(connection, filling) -> None:
+    for day in range(5):
+        began = filling.NOW - timedelta(days=day, hours=1)
+        filling.add_visit(connection, "LAV-101", began=began, clock_error_s=0.2)
+        filling.add_visit(connection, "LAV-102", began=began, clock_error_s=-3600.0)
+    filling.add_visit(connection, "LAV-103", began=filling.NOW - timedelta(days=90))
+    filling.add_visit(connection, "LAV-104", clock_error_s=None)
+    names = ["LAV-101", "LAV-102", "LAV-103", "LAV-104"]
+    found = clock_qualities(connection, names, filling.NOW)
+    assert [found[name].quality for name in names] == ["good", "bad", "unknown", "unknown"]
+    assert found["LAV-102"].hour_off
+    assert found["LAV-101"].drift_s_per_day == pytest.approx(0.0)
 
 
 def test_choices_are_what_occurs(connection, events, filling) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from workspace_lib.errors import ParameterError
 from workspace_lib.reclosers import queries_incidents
-from workspace_lib.reclosers.queries import relay_states
+from workspace_lib.reclosers.queries import clock_qualities, relay_states
 from workspace_lib.reclosers.queries_incidents import (
     IncidentFilter,
     complaint,
@@ -154,6 +154,19 @@ def test_the_fleet_is_counted_by_how_its_last_visits_ended(connection, filling) 
     assert [one.recloser for one in health.stale] == ["LAV-103", "LAV-104", "LAV-102"]
     assert [one.recloser for one in health.failing] == ["LAV-103", "LAV-102"]
     assert health.clocks == {"good": 1, "fair": 1, "unknown": 2}
+
+
+def test_clocks_of_the_fleet_count_by_all_their_readings(connection, filling) -> None:
+    for name, error_s in (("LAV-101", 0.2), ("LAV-102", 90.0)):
+        filling.add_relay(connection, name, clock_error_s=0.0)
+        for day in range(3):
+            began = filling.NOW - timedelta(days=day, hours=1)
+            filling.add_visit(connection, name, began=began, clock_error_s=error_s)
+    filling.add_relay(connection, "LAV-103")
+    states = relay_states(connection)
+    qualities = clock_qualities(connection, ["LAV-101", "LAV-102"], filling.NOW)
+    health = fleet_health(states, filling.NOW, qualities=qualities)
+    assert health.clocks == {"good": 1, "poor": 1, "unknown": 1}
 
 
 def test_a_complaint_is_answered_with_all_that_happened_on_the_line(

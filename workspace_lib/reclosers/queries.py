@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     Connection,
@@ -27,6 +28,12 @@ from sqlalchemy.sql import ColumnElement
 
 from workspace_lib.clock import to_us
 from workspace_lib.reclosers.analysis_values import ANALYSIS_VERSION, EventAnalysis, from_dict
+from workspace_lib.reclosers.clock_quality import (
+    ClockLimits,
+    ClockQuality,
+    Reading,
+    clock_quality,
+)
 from workspace_lib.reclosers.event_filter import EventFilter as EventFilter
 from workspace_lib.reclosers.event_filter import State, condition
 from workspace_lib.reclosers.record import DeviceTime
@@ -308,6 +315,43 @@ def visits_of(
         query = query.where(tuple_(columns.began, columns.visit_id) < tuple_(*after))
     ordered = query.order_by(columns.began.desc(), columns.visit_id.desc()).limit(limit)
     return [VisitRow(**row._mapping) for row in connection.execute(ordered)]
+
+
+def clock_qualities(
+    connection: Connection,
+    reclosers: Sequence[str],
+    now: datetime,
+    *,
+    limits: ClockLimits | None = None,
+    zones: Mapping[str, ZoneInfo] | None = None,
+) -> dict[str, ClockQuality]:
+    """Return how true the clocks of relays are, by their readings at visits of late.
+
+    Parameters
+    ----------
+    limits : ClockLimits, optional
+        What counts as good; readings older than its ``stale_days`` tell nothing.
+    zones : mapping, optional
+        Zone whose time a clock keeps.
+    """
+    rules, columns = limits or ClockLimits(), recloser_visits.c
+    query = (
+        select(
+            columns.recloser, columns.began, columns.clock_error_s, columns.clock_within_s
+        )
+        .where(
+            columns.recloser.in_(reclosers),
+            columns.began >= now - timedelta(days=rules.stale_days),
+            columns.clock_error_s.is_not(None),
+        )
+    )  # fmt: skip
+    readings: dict[str, list[Reading]] = {name: [] for name in reclosers}
+    for name, began, error_s, within_s in connection.execute(query):
+        readings[name].append(Reading(began, error_s, within_s or 0.0))
+    return {
+        name: clock_quality(found, now, zone=(zones or {}).get(name), limits=rules)
+        for name, found in readings.items()
+    }
 
 
 def choices(connection: Connection) -> dict[str, list[str]]:

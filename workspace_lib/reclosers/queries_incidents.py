@@ -18,6 +18,7 @@ from sqlalchemy.sql import ColumnElement
 
 from workspace_lib.clock import to_us
 from workspace_lib.errors import ParameterError
+from workspace_lib.reclosers.clock_quality import ClockQuality
 from workspace_lib.reclosers.queries import (
     EventFilter,
     EventRow,
@@ -35,6 +36,8 @@ from workspace_lib.reclosers.tables import (
 
 #: Most events, incidents and disturbances that stand on the page of a complaint.
 COMPLAINT_MOST: Final = 500
+#: What is said of a clock, by the quality that `clock_quality` finds.
+_WORDS: Final = {"good": "good", "fair": "fair", "bad": "poor", "unknown": "unknown"}
 _INCIDENTS: Final = recloser_incidents.c
 _DISTURBANCES: Final = recloser_disturbances.c
 
@@ -315,11 +318,15 @@ def fleet_health(
     *,
     stale: timedelta = timedelta(days=2),
     clock_good_s: float = 1.0,
+    qualities: Mapping[str, ClockQuality] | None = None,
 ) -> FleetHealth:
     """Return how the fleet is, from what `relay_states` tells.
 
     Parameters
     ----------
+    qualities : mapping, optional
+        How true the clocks are by all their readings (`queries.clock_qualities`); without it they
+        count by the last reading alone.
     stale : timedelta
         A relay that did not answer for longer is stale.
     clock_good_s : float
@@ -328,12 +335,18 @@ def fleet_health(
     silent = [one for one in states if one.answered is None or now - one.answered > stale]
     silent.sort(key=lambda one: (one.answered is not None, one.answered or now, one.recloser))
     failing = [one for one in states if one.failures]
+    words = [
+        clock_word(one, clock_good_s)
+        if qualities is None
+        else _WORDS[qualities[one.recloser].quality if one.recloser in qualities else "unknown"]
+        for one in states
+    ]
     return FleetHealth(
         relays=len(states),
         outcomes=dict(Counter(one.outcome or "never" for one in states)),
         stale=tuple(silent),
         failing=tuple(sorted(failing, key=lambda one: (-one.failures, one.recloser))),
-        clocks=dict(Counter(clock_word(one, clock_good_s) for one in states)),
+        clocks=dict(Counter(words)),
     )
 
 
