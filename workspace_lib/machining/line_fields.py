@@ -6,6 +6,7 @@ operations on whole arrays. What is refused here is judged singly by `line_judge
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,12 +36,20 @@ _DAY_US: Final = 86_400 * _US
 _HIGH: Final = np.uint64(0x8080808080808080)
 _COLON, _BLANK, _TAB, _CR, _LF = b": \t\r\n"
 
+_SHORT: Final = 16
+#: So many unknown names are matched one by one.
+_MET: Final = 24
+#: A name of fewer than one in so many is not worth it.
+_RARE: Final = 200
+#: So often one blank is skipped in all lines that have more.
+_PASSES: Final = 8
+_SHORT_NAME = re.compile(rb"([A-Za-z0-9_\x80-\xff]{1,16})[: \t\r\n\0]")
 _WORD = np.zeros(256, bool)
 _WORD[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")] = True
 _WORD[128:] = True  # letters with accents, whatever the encoding
 #: What may follow a name.
 _ENDS = np.zeros(256, bool)
-_ENDS[[_COLON, _BLANK, _TAB, _CR, _LF]] = True
+_ENDS[[_COLON, _BLANK, _TAB, _CR, _LF, 0]] = True  # 0: behind the text
 
 
 def _pattern(text: bytes) -> tuple[np.uint64, np.uint64]:
@@ -75,6 +84,30 @@ class Fields:
     detail: Ints
 
 
+@dataclass(frozen=True)
+class _Pattern:
+    """A name of up to 16 bytes as two numbers, and which of their bits it has."""
+
+    first: np.uint64
+    second: np.uint64
+    first_bits: np.uint64
+    second_bits: np.uint64
+
+    @classmethod
+    def of(cls, name: bytes) -> _Pattern:
+        """Return the pattern of a name."""
+        parts = (name[:8], name[8:])
+        first, second = (np.uint64(int.from_bytes(part, "little")) for part in parts)
+        bits = [np.uint64((1 << 8 * len(part)) - 1) for part in parts]
+        return cls(first, second, bits[0], bits[1])
+
+    def hits(self, first: Words, second: Words) -> Bools:
+        """Return where a text that begins with two numbers begins with the name."""
+        hits: Bools = (second & self.second_bits) == self.second
+        hits &= (first if self.first_bits == _ALL else first & self.first_bits) == self.first
+        return hits
+
+
 class Names:
     """Names of events and their numbers; new ones are added as they are met."""
 
@@ -83,14 +116,9 @@ class Names:
         for name in map(str.encode, known):
             self.number(name)
         self.known = len(self.numbers)
-        self._quick: list[tuple[int, Any, Any, Any, Any]] = []
         # Longer ones last: they take the place of one that they begin with.
-        for name in sorted(self.numbers, key=len):
-            if len(name) <= 16:
-                parts = (name[:8], name[8:])
-                first, second = (np.uint64(int.from_bytes(part, "little")) for part in parts)
-                masks = [np.uint64((1 << 8 * len(part)) - 1) for part in parts]
-                self._quick.append((self.numbers[name], first, second, masks[0], masks[1]))
+        short = sorted((name for name in self.numbers if len(name) <= _SHORT), key=len)
+        self._quick = [(self.numbers[name], _Pattern.of(name)) for name in short]
         self._sizes = np.array([*map(len, self.numbers), 0], np.int64)
 
     def number(self, name: bytes) -> int:
@@ -105,13 +133,24 @@ class Names:
         """Return number (-1: none) and length of the names that begin at ``at``."""
         first, second = words[at], words[at + 8]
         number = np.full(len(at), -1, np.int32)
-        for code, head, tail, head_mask, tail_mask in self._quick:
-            hit = (second & tail_mask) == tail
-            hit &= (first if head_mask == _ALL else first & head_mask) == head
-            np.copyto(number, code, where=hit)
+        for code, pattern in self._quick:
+            np.copyto(number, code, where=pattern.hits(first, second))
         length = self._sizes[number]
         np.copyto(number, -1, where=~_ENDS[buffer[at + length]])
         rest = np.flatnonzero((number < 0) & wanted)
+        for _ in range(_MET if len(rest) else 0):
+            # Others are matched one by one as they are met: logs have few.
+            name = _SHORT_NAME.match(buffer[at[rest[0]] :][: _SHORT + 1].tobytes())
+            if name is None:
+                break
+            hit = _Pattern.of(name[1]).hits(first[rest], second[rest])
+            hit &= _ENDS[buffer[at[rest] + len(name[1])]]
+            if np.count_nonzero(hit) * _RARE < len(rest):
+                break
+            number[rest[hit]], length[rest[hit]] = self.number(name[1]), len(name[1])
+            rest = rest[~hit]
+            if not len(rest):
+                return number, length
         if len(rest):
             number[rest], length[rest] = self._read(buffer, at[rest])
         return number, length
@@ -198,22 +237,23 @@ def _skip(buffer: Bytes, at: Ints, wanted: Bools) -> Ints:
     """Return where details begin: behind blanks, one colon and blanks."""
     at, colon = _skip_once(buffer, at, np.zeros(len(at), bool))
     # Few have more than ``name: details``: ``name : details``, and fewer more than that.
-    for last in (False, True):
-        here = buffer[at]
-        more = (here == _BLANK) | (here == _TAB) | (~colon & (here == _COLON))
-        odd = np.flatnonzero(wanted & more)
-        if last:
-            for index in odd.tolist():
-                at[index] = _skip_one(buffer, int(at[index]), bool(colon[index]))
-        elif len(odd):
-            at[odd], colon[odd] = _skip_once(buffer, at[odd], colon[odd])
+    odd = np.flatnonzero(wanted)
+    for _ in range(_PASSES):
+        here = buffer[at[odd]]
+        odd = odd[(here == _BLANK) | (here == _TAB) | (~colon[odd] & (here == _COLON))]
+        if not len(odd):
+            return at
+        at[odd], colon[odd] = _skip_once(buffer, at[odd], colon[odd])
+    for index in odd.tolist():
+        at[index] = _skip_one(buffer, int(at[index]), bool(colon[index]))
     return at
 
 
 def _skip_once(buffer: Bytes, at: Ints, had_colon: Bools) -> tuple[Ints, Bools]:
     colon = ~had_colon & (buffer[at] == _COLON)
     at = at + colon
-    at += buffer[at] == _BLANK
+    here = buffer[at]
+    at += (here == _BLANK) | (here == _TAB)
     return at, had_colon | colon
 
 
