@@ -105,3 +105,13 @@ def test_a_log_without_waits_and_jobs_has_none() -> None:
     lines = parse(b"20250528 05:00:00|@MachineStop\n")
     assert [len(part) for part in wait_seconds(lines)] == [0, 0]
     assert [len(part) for part in job_profiles(lines)] == [0, 0]
+
+
+@given(
+    st.from_regex(r"[A-Z0-9:.\-]{1,6}", fullmatch=True),
+    st.from_regex(r"[0-9]{1,5}([.,][0-9]{1,2})?", fullmatch=True),
+    st.from_regex(r"[A-Z0-9:]{1,5}( [A-Z0-9]{1,4}){0,2}", fullmatch=True),
+)
+def test_the_usual_form_means_the_same_as_others(reference: str, mm: str, colour: str) -> None:
+    usual = parse_job(f"R:{reference} L:{mm} C:{colour}")
+    assert usual == parse_job(f" R: {reference}  L: {mm}  C: {colour} ")

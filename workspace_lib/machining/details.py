@@ -14,6 +14,8 @@ from workspace_lib.machining.lines import JOB, WAIT, ParsedLines
 
 _SECONDS = re.compile(r"(\d{1,9}(?:[.,]\d{1,9})?)[ \t]{0,3}s(?:ec(?:ond(?:e?s)?)?)?\.?", re.I)
 _MARK = re.compile(r"(?<!\S)([RLC]):", re.I)
+#: What nearly all jobs look like: found at once.
+_USUAL = re.compile(r"R:([^\s:]+) L:(\d{1,9}(?:[.,]\d{1,9})?) C:([^\s:]+(?: [^\s:]+)*)")
 _LENGTH = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
 #: Longer texts are no lengths, references or colours.
 _LONGEST: Final = 200
@@ -59,6 +61,10 @@ def parse_job(details: str) -> JobProfile | None:
     """
     if len(details) > _LONGEST:
         return None
+    usual = _USUAL.fullmatch(details)
+    if usual is not None:
+        reference, millimetres, colour = usual.groups()
+        return JobProfile(reference, float(millimetres.replace(",", ".")), colour)
     marks = list(_MARK.finditer(details))
     ends = [mark.start() for mark in marks[1:]] + [len(details)]
     values: dict[str, str] = {}
