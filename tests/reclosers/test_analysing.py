@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from sqlalchemy import delete, insert, select, update
 
-from workspace_lib.reclosers import analysing
+from workspace_lib.reclosers import analysing, incident_store
 from workspace_lib.reclosers.analysing import UNREADABLE, analyse_new
 from workspace_lib.reclosers.archive import Archive, open_archive
 from workspace_lib.reclosers.history import HistoryEntry
@@ -233,6 +234,19 @@ def test_neighbours_that_saw_one_fault_are_one_disturbance(plant) -> None:
     assert wide.content["tripped"] == ["LAV-100", "LAV-101"]
     assert [one["after"] for one in wide.content["sections"]] == ["LAV-101"]
     assert wide.patrol == "yes"
+
+
+def test_a_disturbance_is_stored_as_it_tells_itself(plant, monkeypatch) -> None:
+    told: list[Any] = []
+    real = incident_store.disturbances_of
+    monkeypatch.setattr(
+        incident_store, "disturbances_of", lambda *a, **k: told.extend(real(*a, **k)) or told
+    )
+    plant.keep("LAV-100", 0.0)
+    plant.keep("LAV-101", 0.3)
+    plant.analyse()
+    ((_, found),) = told
+    assert plant.disturbances[0].content == json.loads(json.dumps(found.to_dict()))
 
 
 def test_a_line_that_leads_into_another_territory_is_one_area(plant) -> None:

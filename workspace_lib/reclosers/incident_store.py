@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -246,9 +246,23 @@ def _row(number: int, ced: str, found: Disturbance) -> dict[str, Any]:
         "ended": found.ended,
         "outcome": found.outcome,
         "patrol": found.patrol.needed,
-        # As it is read back, so that it can be compared.
-        "content": json.loads(json.dumps(found.to_dict())),
+        "content": _plain(found),
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return what `Disturbance.to_dict` does, as it is read back from the store.
+
+    It is made of all disturbances of a territory to see which have changed: `asdict`, which copies
+    every value, took most of a run.
+    """
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(one) for name, one in vars(value).items()}
+    return value
 
 
 def _equal(before: Any, row: Mapping[str, Any]) -> bool:
