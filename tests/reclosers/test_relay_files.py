@@ -286,8 +286,10 @@ def test_an_erased_event_is_a_summary_and_one_without_files_has_its_report(reach
 
 
 def test_the_newest_event_without_files_is_taken_later(reach: Any) -> None:
-    events = make_events("651R", 2)
-    relay = reach(RelaySpec("651R", events=events, fileless={events[0].key}))
+    relay = reach(RelaySpec("651R"))
+    events = make_events("651R", 2, last=relay.simulator.relay.wall())
+    relay.simulator.spec.events[:] = events
+    relay.simulator.spec.fileless.add(events[0].key)
     found = visit(relay, plan=CapturePlan())
     assert [one.state for one in found.events] == ["whole", "moved"]
     assert "not there yet" in found.events[1].why
@@ -295,6 +297,16 @@ def test_the_newest_event_without_files_is_taken_later(reach: Any) -> None:
     again = visit(relay, {events[1].key}, plan=CapturePlan())
     assert_true(relay, again)
     assert [one.state for one in again.events] == ["whole"]
+
+
+def test_the_newest_event_that_never_gets_files_is_kept_by_its_report(reach: Any) -> None:
+    events = make_events("651R", 2)
+    relay = reach(RelaySpec("651R", events=events, fileless={events[0].key}))
+    found = visit(relay, plan=CapturePlan())
+    assert [one.state for one in found.events] == ["whole", "whole"]
+    assert [one.kind for one in found.events[1].files] == ["cev"]
+    assert "keeps no files" in found.events[1].why
+    assert_true(relay, found)
 
 
 def test_a_relay_that_shows_its_files_is_read_so(reach: Any) -> None:

@@ -23,6 +23,7 @@ from workspace_lib.errors import (
     WorkspaceError,
 )
 from workspace_lib.reclosers import relay_errors, ymodem
+from workspace_lib.reclosers.record import NS, DeviceTime
 from workspace_lib.reclosers.relay_commands import Command
 from workspace_lib.reclosers.relay_frames import LEVELS, Frame, FrameReader
 from workspace_lib.reclosers.relay_manners import ClockReading, Line, Manners, clock_in
@@ -233,6 +234,13 @@ class RelaySession:
                 f"{command.text} brought no file.", where=self.line.where, fix="Ask again."
             )
         return files[0]
+
+    def relay_now(self) -> DeviceTime | None:
+        """Return what the relay's clock shows now by its last reading; None if it said nothing."""
+        if not self.readings:
+            return None
+        last = self.readings[-1]
+        return last.relay.later(round((self.clock.now() - last.host).total_seconds() * NS))
 
     def leave(self, *, abort: bool = False) -> None:
         """End the session by QUI, after an abort by CAN and QUI; never raises.

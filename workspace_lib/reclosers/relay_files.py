@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from workspace_lib.errors import FrameError
 from workspace_lib.reclosers.history import HistoryEntry
+from workspace_lib.reclosers.record import NS
 from workspace_lib.reclosers.relay import RelaySession
 from workspace_lib.reclosers.relay_commands import Command
 from workspace_lib.reclosers.relay_directory import FileSet, Finder, event_sets
@@ -50,6 +51,8 @@ _BELIEVED: Final = 3
 #: Kinds of a set in the order they are read: the small one that tells the time comes first.
 _KINDS: Final[tuple[FileKind, ...]] = ("cfg", "dat", "hdr")
 _NONE_YET: Final = "its files are not there yet"
+#: A relay writes the files of an event within this time; what has none by then gets none [s].
+_WRITES_S: Final = 900.0
 _NONE_LEFT: Final = "the relay keeps no files of it"
 
 
@@ -147,7 +150,7 @@ class EventFiles:
             except _Shifted as error:
                 why, self._version = str(error), -1
                 continue
-            if files is None and entry is self.history.entries[0] and self._sets:
+            if files is None and self._sets and self._just_happened(entry):
                 return self._ended(wanted, "moved", before, _NONE_YET)
             if files is None:
                 return self._ended(wanted, "summary", before, _NONE_LEFT)
@@ -160,6 +163,16 @@ class EventFiles:
                 files = tuple(replace(one, whole=False) for one in files)
                 return self._ended(entry, "damaged", before, why, files)
         return self._ended(wanted, "moved", before, why)
+
+    def _just_happened(self, entry: HistoryEntry) -> bool:
+        """Return whether the relay may still be writing the files of its newest event.
+
+        By its own clock, which its events are told in; without one, as long as it is the newest.
+        """
+        if entry is not self.history.entries[0]:
+            return False
+        now = self.session.relay_now()
+        return now is None or (now.ns - entry.time.ns) / NS < _WRITES_S
 
     def _ended(
         self,
