@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +178,88 @@ def _database_url(server: str, name: str) -> str:
     from sqlalchemy import make_url
 
     return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+@dataclass
+class MariaDb:
+    """A database of a private MariaDB server: what root does there, and its reader's address."""
+
+    root: Any
+    name: str
+    address: str
+
+    def run(self, statement: str, rows: list[Any] | None = None) -> list[Any]:
+        """Run a statement as root, with many rows of values if there are any; gives what it says.
+
+        The server takes anything as a date, as servers of old ERPs do.
+        """
+        with self.root.cursor() as cursor:
+            if rows is None:
+                cursor.execute(statement)
+            else:
+                cursor.executemany(statement, rows)
+            return list(cursor.fetchall())
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[dict[str, Any]]:
+    """A private MariaDB server in a temporary folder; gives how root connects."""
+    import pymysql
+
+    where = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+    install, server = (shutil.which(n, path=where) for n in ("mariadb-install-db", "mariadbd"))
+    require(install and server, "MariaDB", "WORKSPACE_REQUIRE_SERVICES")
+    folder = Path(tempfile.mkdtemp(prefix="workspace-db-"))
+    data = [f"--datadir={folder / 'data'}", *(["--user=root"] if os.geteuid() == 0 else [])]
+    quiet = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    made = [str(install), "--no-defaults", *data, *quiet]
+    subprocess.run(made, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with socket.socket() as plug:
+        plug.bind(("127.0.0.1", 0))
+        port = plug.getsockname()[1]
+    options = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 'sock'}"]
+    # It need not survive a power cut, and has little to remember.
+    small = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"]
+    with (folder / "log").open("wb") as out:
+        process = subprocess.Popen(
+            [str(server), "--no-defaults", *data, *options, *small], stdout=out, stderr=out
+        )
+    try:
+        login = {"host": "127.0.0.1", "port": port, "user": "root", "autocommit": True}
+        deadline = time.monotonic() + 90
+        while True:
+            assert process.poll() is None, (folder / "log").read_text(errors="replace")
+            assert time.monotonic() < deadline, "MariaDB does not answer"
+            with suppress(pymysql.err.OperationalError):
+                pymysql.connect(**login).close()
+                break
+            time.sleep(0.05)
+        yield login
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mariadb(mariadb_server: dict[str, Any]) -> Iterator[MariaDb]:
+    """A fresh database on the private MariaDB server, with an account that can only read it."""
+    import pymysql
+
+    name = f"t{uuid.uuid4().hex[:12]}"
+    root = pymysql.connect(**mariadb_server, charset="utf8mb4")
+    with root.cursor() as cursor:
+        cursor.execute("SET SESSION sql_mode = ''")
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+        cursor.execute(f"CREATE USER {name} IDENTIFIED BY 'reads-only'")
+        cursor.execute(f"GRANT SELECT ON {name}.* TO {name}")
+    root.select_db(name)
+    address = f"mysql://{name}:reads-only@127.0.0.1:{mariadb_server['port']}/{name}"
+    yield MariaDb(root, name, address)
+    with root.cursor() as cursor:
+        cursor.execute(f"DROP USER {name}")
+        cursor.execute(f"DROP DATABASE {name}")
+    root.close()
 
 
 @pytest.fixture
