@@ -307,9 +307,9 @@ def _common_day(one: Shift, other: Shift, later: int, weekday: int) -> date | No
     """Return a day on which the one begins, and the other so many days later; None: never."""
     first = max(one.first_day.toordinal(), other.first_day.toordinal() - later)
     last = min(one.last_day.toordinal(), other.last_day.toordinal() - later)
-    if first <= date.min.toordinal():
+    if first <= 2:
         # Shifts in force since ever: a day that people know is a better example.
-        first = min(date(2024, 1, 1).toordinal(), last - 7)
+        first = max(2, min(date(2024, 1, 1).toordinal(), last - 7))
     first += (weekday - (first - 1)) % 7  # the ordinal 1 is a Monday
     return date.fromordinal(first) if first <= last else None
 
