@@ -98,6 +98,7 @@ def test_a_stamp_is_the_machines_own_clock() -> None:
         (b"MachineWait:: 12 sec", ": 12 sec"),
         (b"MachineWait: a: b", "a: b"),
         (b"MachineWait: |@x", "|@x"),
+        (b"MachineWait: a@b.c |@20250528 05:04:00|", "a@b.c |@20250528 05:04:00|"),
         (b"MachineWait", ""),
         (b"MachineWait:", ""),
         (b"MachineWait: ", ""),
@@ -166,6 +167,10 @@ def test_names_of_any_length_are_read() -> None:
         (b"20250528 05:04:00|MachineStop", Reason.NO_EVENT),
         (b"20250528 05:04:00 @MachineStop", Reason.NO_EVENT),
         (b"20250528 05:04:00|@MachineWait;12", Reason.BAD_NAME),
+        (b"20250528 05:04:00|@Mach20250528 05:05:00|@MachineStop", Reason.GLUED),
+        (b"20250528 05:04:00|@MachineStop20250528 05:05:00|@MachineStart", Reason.GLUED),
+        (b"20250528 05:04:00|@MachineWait: 1220250528 05:05:00|@MachineStop", Reason.GLUED),
+        (b" 20250528 05:04:00|@A: 20250528 05:05:00|@B", Reason.GLUED),
         (b"20250528 05:0420250528 05:05:00|@MachineStop", Reason.NO_STAMP),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workspace_lib.machining.line_judge import Kind
 from workspace_lib.machining.lines import parse
 from workspace_lib.machining.repeats import Repeat, is_repeated, repeated_blocks
 
@@ -40,6 +41,16 @@ def test_the_end_of_a_log_may_be_sent_again() -> None:
 def test_an_upload_that_is_still_under_way_is_found() -> None:
     part = b"".join(MORNING.splitlines(keepends=True)[:3])
     assert repeated_blocks(parse(MORNING + LATER + part)) == (Repeat(first=7, count=3, of=0),)
+
+
+@pytest.mark.parametrize("cut", range(1, 33))
+def test_an_upload_that_broke_off_and_was_repeated_is_found(cut: int) -> None:
+    """Wherever it broke off: the line it broke off in is malformed, and whole in the copy."""
+    lines = parse(MORNING + LATER[:cut] + MORNING + LATER)
+    assert lines.kind[5] == Kind.MALFORMED
+    # The copy's first line stands at the end of the broken one.
+    assert repeated_blocks(lines) == (Repeat(first=6, count=4, of=1),)
+    assert len(lines) == 6 + 4 + 2
 
 
 def test_a_log_may_be_sent_many_times() -> None:

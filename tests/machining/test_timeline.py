@@ -156,9 +156,9 @@ def test_whatever_the_clock_did_no_duration_is_negative(begin: datetime, steps: 
 
 
 def test_a_hostile_clock_takes_no_time() -> None:
-    steps = np.where(np.arange(200_000) % 2, -1800, 1799) * 1_000_000
+    steps = np.where(np.arange(50_000) % 2, -1800, 1799) * 1_000_000
     line = place(local_us(datetime(2025, 10, 26, 2, 45)) + np.cumsum(steps), PARIS)
-    assert len(line.t_us) == 200_000
+    assert len(line.t_us) == 50_000
 
 
 @pytest.mark.parametrize("tolerance_s", [0, 5])

@@ -36,6 +36,7 @@ class Reason(IntEnum):
     NUL = 5
     TORN = 6
     TOO_LONG = 7
+    GLUED = 8
 
     @property
     def code(self) -> str:
@@ -51,6 +52,7 @@ MESSAGES: Final = {
     Reason.BAD_NAME: "Something other than a blank or a colon follows the event's name.",
     Reason.NUL: "NUL bytes stand where text was.",
     Reason.TORN: "The last line has no end and names no known event.",
+    Reason.GLUED: "A second stamp follows in the line: the end of the first event is lost.",
     Reason.TOO_LONG: "The line is longer than any event.",
 }
 

@@ -8,6 +8,7 @@ of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,7 +39,8 @@ JOB: Final = "JobProfiel"
 #: Events whose meaning is known; others are kept as they are.
 EVENTS: Final = (PIECE, WAIT, STOP, START, JOB)
 
-_BLANK: Final = ord(" ")
+_BLANK, _AT = b" @"
+_STAMP = re.compile(rb"\d{8} \d\d:\d\d:\d\d\|@")
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ def parse(
     _parse_all(buffer, start, end, names, columns)
     _judge_rest(text, buffer, start, end, names, columns)
     kind, reason, name = columns["kind"], columns["reason"], columns["name"]
+    glued = _glued(text, buffer, start, int(np.count_nonzero(kind == Kind.EVENT)))
+    kind[glued], reason[glued] = Kind.MALFORMED, Reason.GLUED
     kind[(kind == Kind.EVENT) & (name >= names.known)] = Kind.UNKNOWN
     reason[(kind == Kind.MALFORMED) & (lines.nul > 0)] = Reason.NUL
     if lines.torn and kind[-1] in (Kind.UNKNOWN, Kind.MALFORMED):
@@ -243,3 +247,18 @@ def _judge_rest(
         if judged.kind == Kind.EVENT:
             columns["name"][row] = names.number(judged.name)
             columns["detail"][row] = begin + judged.detail
+
+
+def _glued(text: bytes, buffer: Bytes, start: Ints, events: int) -> list[int]:
+    """Return the rows that hold a second event: writing broke off, and went on without a line end.
+
+    There are none if no more @ occur than events.
+    """
+    if np.count_nonzero(buffer == _AT) <= events:
+        return []
+    rows = []
+    for found in _STAMP.finditer(text):
+        row = int(np.searchsorted(start, found.start(), side="right")) - 1
+        if row >= 0 and text.find(b"|@", start[row], found.start()) >= 0:
+            rows.append(row)
+    return rows

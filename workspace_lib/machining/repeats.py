@@ -2,7 +2,8 @@
 
 Equal lines are genuine: two pieces within a second are real. A block is a repetition only if it
 begins with a step back in time and, byte by byte, is all that stood between its first line's first
-occurrence and the step, or as much of that as there is before the log ends.
+occurrence and the step, or as much of that as there is before the log ends. Where the first upload
+broke off within a line, that line is not looked for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from workspace_lib.machining.line_fields import NO_TIME, Bools, Ints
+from workspace_lib.machining.line_judge import Kind
 from workspace_lib.machining.lines import ParsedLines
 
 #: Fewer lines are no upload.
@@ -75,11 +77,15 @@ class _Search:
             if earlier >= row:
                 return None
             whole = begin - int(lines.start[earlier])
-            size = min(whole, len(lines.text) - begin)
-            if self._same(int(lines.start[earlier]), begin, size):
-                count = int(np.searchsorted(lines.start, begin + size)) - row
-                if count >= LEAST_LINES:
-                    return Repeat(row, count, earlier)
+            sizes = [min(whole, len(lines.text) - begin)]
+            if lines.kind[row - 1] == Kind.MALFORMED:
+                # The first upload may have broken off in that line, and the second begun in it.
+                sizes.append(min(sizes[0], int(lines.start[row - 1] - lines.start[earlier])))
+            for size in sizes:
+                if self._same(int(lines.start[earlier]), begin, size):
+                    count = int(np.searchsorted(lines.start, begin + size)) - row
+                    if count >= LEAST_LINES:
+                        return Repeat(row, count, earlier)
         return None
 
     def _same(self, one: int, other: int, size: int) -> bool:
