@@ -11,6 +11,8 @@ from workspace_lib.errors import ConfigError
 from workspace_lib.reclosers.relay import Manners
 from workspace_lib.reclosers.relay_capture import CapturePlan, Visit, visit_relay
 from workspace_lib.reclosers.relay_commands import ALLOWED, Command
+from workspace_lib.reclosers.relay_files import EventFiles
+from workspace_lib.reclosers.relay_history import History
 from workspace_lib.reclosers.simulator import Fault, RelaySpec, make_events
 from workspace_lib.reclosers.simulator_comtrade import comtrade_of
 from workspace_lib.reclosers.simulator_files import Sender, directory
@@ -324,6 +326,38 @@ def test_a_file_that_was_shown_damaged_is_shown_again(reach: Any, kind: Any, at:
     faults = [Fault(kind, "FIL SHOW", at=at, nth=1), Fault(kind, "FIL SHOW", at=at, nth=4)]
     relay = reach(spec(1, files="show", faults=faults))
     assert_complete(relay, visit(relay))
+
+
+def test_a_file_that_was_shown_damaged_twice_alike_is_not_believed_on_a_line_that_errs(
+    reach: Any,
+) -> None:
+    at = len("FIL SHOW EVENTS HR_10001.CFG\r\n\x02\r\n") + 4
+    alike = Fault("drop", "FIL SHOW", at=at, size=1, times=2)
+    relay = reach(spec(1, files="show", faults=[alike]))
+    with relay.session(Manners(probe_s=0.6, settle_s=0.05, transfer=QUICK)) as session:
+        session.disturbed = True
+        files = EventFiles(session, History(session, 3), FILES)
+        files.history.read()
+        files.open()
+        found = files.fetch(files.history.entries[0])
+    assert found.state == "whole", found.why
+    truth = relay.simulator.truth().files()[found.key]
+    assert {one.kind: one.content for one in found.files} == truth
+
+
+def test_a_shown_file_with_a_character_that_is_no_text_is_never_believed(
+    reach: Any, monkeypatch: Any
+) -> None:
+    relay = reach(spec(1, files="show"))
+    honest = relay.simulator.relay._file
+
+    def showing(words: Any) -> str:
+        return str(honest(words)).replace("FEEDER 12", "FEEDER\x0012")
+
+    monkeypatch.setattr(relay.simulator.relay, "_file", showing)
+    found = visit(relay)
+    assert [one.state for one in found.events] == ["damaged"]
+    assert "0x00 is no text" in found.events[0].why
 
 
 def test_samples_that_cannot_be_shown_leave_the_report(reach: Any, monkeypatch: Any) -> None:

@@ -68,15 +68,21 @@ def check_report(content: bytes) -> ReportCheck:
     return ReportCheck(tuple(damaged), tuple(doubtful), time)
 
 
-def _of_bytes(content: bytes) -> tuple[list[str], list[str]]:
-    damaged, doubtful = [], []
+def damage_of_text(content: bytes) -> list[str]:
+    """Return what no text of a relay has: control characters, line ends of two kinds."""
+    damaged = []
     if match := _CONTROL.search(content):
         damaged.append(f"byte {match.start()}: 0x{content[match.start()]:02X} is no text")
-    if not content.lstrip(b"\r\n").startswith(b'"'):
-        damaged.append("it does not begin with a quoted name")
     returns, feeds, both = content.count(b"\r"), content.count(b"\n"), content.count(b"\r\n")
     if not (returns == feeds == both or feeds == 0 or returns == 0):
         damaged.append("its line ends differ")
+    return damaged
+
+
+def _of_bytes(content: bytes) -> tuple[list[str], list[str]]:
+    damaged, doubtful = damage_of_text(content), []
+    if not content.lstrip(b"\r\n").startswith(b'"'):
+        damaged.append("it does not begin with a quoted name")
     if not content.endswith((b"\r", b"\n")):
         doubtful.append("its last line has no end")
     if _LOWER_CASE.search(content):

@@ -7,6 +7,7 @@ number in a name: that only says where to look first.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -15,6 +16,7 @@ from workspace_lib.errors import FrameError
 from workspace_lib.reclosers.history import HistoryEntry
 from workspace_lib.reclosers.record import NS
 from workspace_lib.reclosers.relay import RelaySession
+from workspace_lib.reclosers.relay_checks import damage_of_text
 from workspace_lib.reclosers.relay_commands import Command
 from workspace_lib.reclosers.relay_directory import FileSet, Finder, event_sets
 from workspace_lib.reclosers.relay_errors import (
@@ -241,8 +243,10 @@ class EventFiles:
 
     def _read(self, name: str, kind: FileKind, config: bytes) -> bytes:
         """Return a file; it is asked for again where it arrived damaged."""
-        why, last, seen = "", b"", set[bytes]()
-        for _ in range(self.plan.reads):
+        why, last, tries, seen = "", b"", 0, Counter[bytes]()
+        # What is shown as text has no checksum, and is read until readings agree.
+        while tries < self.plan.reads * (2 if self._way == "SHOW" else 1):
+            tries += 1
             try:
                 content = self._once(name)
             except FileMissing as error:
@@ -257,20 +261,20 @@ class EventFiles:
                 why = error.what
                 continue
             last = text_of(content) if kind != "dat" else cut_to(content, config)
-            # What is shown as text has no checksum.
-            if last and (self._way == "READ" or last in seen or self._shown_again(name, last)):
+            if last and self._way == "READ":
                 return last
-            seen.add(last)
-            why = "it came differently each time" if last else "it is empty"
+            damage = damage_of_text(last)
+            seen[last] += not damage
+            self.session.disturbed |= bool(damage) or len(seen) > 1
+            if last and seen[last] >= self._agreeing:
+                return last
+            why = "; ".join(damage) or ("it came differently each time" if last else "it is empty")
         raise _NeverWhole(FetchedFile(kind, name, last, whole=False), f"{name}: {why}")
 
-    def _shown_again(self, name: str, before: bytes) -> bool:
-        """Return whether a file that was shown is shown once more just so."""
-        try:
-            return text_of(self._once(name)) == before
-        except (FrameError, RelayRefused) as error:
-            log.info("%s: %s", name, error.what)
-            return False
+    @property
+    def _agreeing(self) -> int:
+        """How many readings must agree of what has no checksum; more on a line that errs."""
+        return 3 if self.session.disturbed else 2
 
     def _once(self, name: str) -> bytes:
         """Ask for a file by the way that the relay knows; which that is shows at the first one."""
@@ -331,19 +335,23 @@ class EventFiles:
         self._configs.clear()
 
     def _be_sure(self) -> None:
-        """Read the directory until two readings agree: it has no checksum."""
+        """Read the directory until readings agree: it has no checksum."""
+        agreeing = 1
         for _ in range(2 * self.plan.reads):
             try:
                 found = self._directory()
             except (FrameError, RelayRefused) as error:
                 log.info("FIL DIR %s: %s", self._folder, error.what)
                 continue
-            if found == self._listing:
+            if found != self._listing:
+                self.session.disturbed, agreeing = True, 0
+                self._believe(found)
+            agreeing += 1
+            if agreeing >= self._agreeing:
                 self._sure = True
                 return
-            self._believe(found)
         raise FrameError(
-            "The directory of event files never came twice the same.",
+            "The directory of event files came differently each time.",
             where=self.session.line.where,
             fix="Look at the line's speed and its cable.",
         )
