@@ -137,6 +137,16 @@ recloser_analyses = Table(
     Column("trouble", Text),
     Column("content", Json, nullable=False),
     Column("analysed", Instant, nullable=False),
+    # Searches read this instead of the rows, whose content is a hundred times as large.
+    Index(
+        "ix_recloser_analyses_search",
+        "kind",
+        "fault_type",
+        "phases",
+        "magnitude_a",
+        "distance",
+        "event_id",
+    ),
 )
 
 #: Which incident an event is a part of; an incident is known by its first event.

@@ -56,6 +56,12 @@ def _upgrade_data() -> None:
         sa.Column("analysed", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_recloser_analyses")),
     )
+    op.create_index(
+        "ix_recloser_analyses_search",
+        "recloser_analyses",
+        ["kind", "fault_type", "phases", "magnitude_a", "distance", "event_id"],
+        unique=False,
+    )
     op.create_table(
         "recloser_disturbances",
         sa.Column("disturbance_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -226,4 +232,5 @@ def _downgrade_data() -> None:
     op.drop_table("recloser_events")
     op.drop_index("ix_recloser_disturbances_started", table_name="recloser_disturbances")
     op.drop_table("recloser_disturbances")
+    op.drop_index("ix_recloser_analyses_search", table_name="recloser_analyses")
     op.drop_table("recloser_analyses")
