@@ -18,6 +18,7 @@ from hypothesis.extra.numpy import arrays
 
 from workspace_lib.clock import to_us
 from workspace_lib.views.charts import (
+    Event,
     Row,
     Series,
     Spans,
@@ -29,7 +30,7 @@ from workspace_lib.views.charts import (
     tick_digits,
     time_ticks,
 )
-from workspace_lib.views.drawing import spread
+from workspace_lib.views.drawing import apart, spread
 from workspace_lib.views.texts import Texts
 
 START = datetime(2026, 11, 10, 23, tzinfo=UTC)
@@ -212,3 +213,53 @@ def test_labels_do_not_lie_on_each_other(places: list[float]) -> None:
 
 def test_instants_become_microseconds() -> None:
     assert from_datetimes([START]).tolist() == [to_us(START)]
+
+
+def event_chart(*names: str) -> TimeChart:
+    """Half a second about an event: a wave, a bit, and marks 10 ms apart."""
+    base = to_us(START)
+    times = base + np.arange(-200, 300, dtype=np.int64) * 1000
+    wave = Series("IA", times, 100.0 * np.sin(np.arange(500) / 3), colour=1, stroke=1.5)
+    marks = [Event(name, base + n * 10_000, strong=n == 0) for n, name in enumerate(names)]
+    rows = (
+        Row("Currents", "A", [wave], tight=True, labels=True),
+        Row("Bits", spans=[Spans("TRIP", [(base, base + 50_000)], 9)], height=20, hatched=False),
+    )
+    ends = START - timedelta(milliseconds=200), START + timedelta(milliseconds=299)
+    return TimeChart("event", "An event", *ends, rows, zero=START, events=tuple(marks))
+
+
+def test_a_chart_of_an_event_counts_milliseconds_from_it(texts: Texts) -> None:
+    chart = event_chart("trigger")
+    [wide, *_] = drawings(chart, texts)
+    said = [element.text for element in wide.iter() if element.tag.endswith("text")]
+    assert {"−100\u00a0ms", "0\u00a0ms", "200\u00a0ms"} <= set(said)
+    data = chart.figure_data(texts)
+    assert data["layout"]["xaxis"]["type"] == "linear"
+    assert data["layout"]["xaxis"]["range"] == [-200.0, 299.0]
+    assert data["data"][0]["x"][:2] == [-200.0, -199.0]
+    [span] = [trace for trace in data["data"] if trace["type"] == "bar"]
+    assert (span["base"], span["x"]) == ([0.0], [50.0])
+
+
+def test_events_are_lines_through_all_rows_with_their_names(texts: Texts) -> None:
+    chart = event_chart("trigger", "trip <10>", "open")
+    markup = chart.to_html(texts).to_html()
+    assert "trip <10>" not in markup
+    [wide, *_] = drawings(chart, texts)
+    lines = [one for one in wide.iter() if (one.get("class") or "").startswith("ws-event")]
+    assert [one.get("class") for one in lines] == ["ws-event is-strong", "ws-event", "ws-event"]
+    layout = chart.figure_data(texts)["layout"]
+    assert [shape["x0"] for shape in layout["shapes"]] == [0.0, 10.0, 20.0]
+    assert {"trigger", "open"} <= {note["text"] for note in layout["annotations"]}
+
+
+def test_an_axis_that_is_tight_ends_just_beyond_its_values() -> None:
+    low, high = event_chart().ranges[0]
+    assert (low, high) == pytest.approx((-110.0, 110.0), rel=0.01)
+
+
+def test_names_of_events_stand_apart_or_are_left_out() -> None:
+    assert apart([50.0, 52.0], [40.0, 40.0], 0.0, 200.0) == [50.0, 100.0]
+    assert apart([150.0, 199.0], [40.0, 40.0], 0.0, 200.0) == [130.0, 180.0]
+    assert apart([10.0, 20.0, 30.0], [60.0, 60.0, 60.0], 0.0, 140.0) == [30.0, 100.0, None]
