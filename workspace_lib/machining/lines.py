@@ -21,6 +21,7 @@ from workspace_lib.machining.encodings import Encoding, find_encoding
 from workspace_lib.machining.line_arrays import cut_out
 from workspace_lib.machining.line_fields import (
     BLOCK,
+    HEAD,
     NO_TIME,
     Bools,
     Bytes,
@@ -161,7 +162,7 @@ def parse(
     _parse_all(buffer, start, end, names, columns)
     _judge_rest(text, buffer, start, end, names, columns)
     kind, reason, name = columns["kind"], columns["reason"], columns["name"]
-    glued = _glued(text, buffer, start, int(np.count_nonzero(kind == Kind.EVENT)))
+    glued = _glued(text, buffer, start, end)
     kind[glued], reason[glued] = Kind.MALFORMED, Reason.GLUED
     kind[(kind == Kind.EVENT) & (name >= names.known)] = Kind.UNKNOWN
     reason[(kind == Kind.MALFORMED) & (lines.nul > 0)] = Reason.NUL
@@ -249,16 +250,21 @@ def _judge_rest(
             columns["detail"][row] = begin + judged.detail
 
 
-def _glued(text: bytes, buffer: Bytes, start: Ints, events: int) -> list[int]:
+def _glued(text: bytes, buffer: Bytes, start: Ints, end: Ints) -> list[int]:
     """Return the rows that hold a second event: writing broke off, and went on without a line end.
 
-    There are none if no more @ occur than events.
+    Any @ but that behind a line's own stamp may be one of a second event.
     """
-    if np.count_nonzero(buffer == _AT) <= events:
-        return []
+    is_at = buffer == _AT
+    is_at[start[end - start >= HEAD] + HEAD - 1] = False
+    places = np.flatnonzero(is_at)
+    for back, expected in ((1, b"|"), (4, b":"), (7, b":"), (10, b" ")):
+        places = places[places >= HEAD]
+        places = places[buffer[places - back] == ord(expected)]
     rows = []
-    for found in _STAMP.finditer(text):
-        row = int(np.searchsorted(start, found.start(), side="right")) - 1
-        if row >= 0 and text.find(b"|@", start[row], found.start()) >= 0:
+    for place in places.tolist():
+        begin = place - HEAD + 1
+        row = int(np.searchsorted(start, begin, side="right")) - 1
+        if _STAMP.match(text, begin) and text.find(b"|@", start[row], begin) >= 0:
             rows.append(row)
     return rows
