@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
+from weakref import WeakKeyDictionary
 
 from workspace_lib.errors import StoreError
 from workspace_lib.reclosers import queries, queries_incidents
@@ -52,6 +53,9 @@ VISIT_STATES: Final[Mapping[str, str]] = {
     "refused": "bad",
 }
 
+#: A list of hundreds takes a quarter of a second to read, and every panel asks for it.
+_fleets: WeakKeyDictionary[Board, Fleet] = WeakKeyDictionary()
+
 
 def tile(board: Board) -> Tile | None:
     """Return the tile of the overview: relays that answered, new events, patrols to be made."""
@@ -87,9 +91,11 @@ def tile(board: Board) -> Tile | None:
 
 
 def fleet_of(board: Board) -> Fleet:
-    """Return the reclosers of the site; none where it has no list of them."""
-    path = board.settings.site_dir / load_reclosers(board.settings).fleet
-    return load_fleet(board.settings) if path.exists() else Fleet(())
+    """Return the reclosers of the site, read once per board; none where it has no list of them."""
+    if board not in _fleets:
+        path = board.settings.site_dir / load_reclosers(board.settings).fleet
+        _fleets[board] = load_fleet(board.settings) if path.exists() else Fleet(())
+    return _fleets[board]
 
 
 def captures(board: Board) -> list[Published]:
