@@ -17,11 +17,14 @@ import pytest
 from workspace_lib import simulators
 from workspace_lib.clock import SYSTEM_CLOCK, FakeClock, parse_instant
 from workspace_lib.errors import ConfigError
+from workspace_lib.reclosers.cev import parse_cev
+from workspace_lib.reclosers.hdr import parse_hdr
 from workspace_lib.reclosers.lines import relay_line
 from workspace_lib.reclosers.relay import Manners
 from workspace_lib.reclosers.relay_capture import CapturePlan, clock_error_s, visit_relay
 from workspace_lib.reclosers.relay_errors import GatewayLocked
 from workspace_lib.reclosers.settings import Fleet, Gateway, Recloser, load_fleet
+from workspace_lib.reclosers.simulator_comtrade import comtrade_of
 from workspace_lib.reclosers.simulator_main import (
     CLOCK_ERROR_S,
     DEMO,
@@ -115,6 +118,21 @@ def test_the_demo_has_one_of_each_trouble_and_both_models(start: Start) -> None:
     models = {event.model for relay in truth.relays.values() for event in relay.events}
     assert models == {"351R", "651R"}
     assert sum(len(relay.events) for relay in truth.relays.values()) > 40
+
+
+def test_reports_and_files_bear_the_names_of_their_recloser(start: Start) -> None:
+    fleet = Fleet(
+        tuple(
+            Recloser(id=name, ced="LAV", name=place, url=f"simulator://reclosers/{name}")
+            for name, place in (("A-1", "Université, nord"), ("A-2", "Pins"), ("A-3", "Moulin"))
+        )
+    )
+    relays = start(fleet, clock=FakeClock(NOW)).truth().relays
+    report = parse_cev(relays["A-1"].events[0].cev_of("C")).data
+    assert (report.device, report.station) == ("A-1", "UNIVERSITE  NORD")
+    files = comtrade_of(relays["A-2"].events[0])
+    assert files["cfg"].startswith(b"PINS,A-2 SEL-651R,1999\r\n")
+    assert parse_hdr(files["hdr"]).data.terminal == "PINS"
 
 
 def test_every_demo_relay_is_visited_or_told(

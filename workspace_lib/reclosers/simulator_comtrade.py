@@ -88,7 +88,7 @@ def _times() -> Floats:
 def _config(event: SimulatedEvent, scales: Floats, names: list[str], samples: Samples) -> str:
     rows = LENGTH_CYCLES * PER_CYCLE
     lines = [
-        f"STATION A,FEEDER 12 SEL-{event.model},1999",
+        f"{event.tid},{event.rid} SEL-{event.model},1999",
         f"{len(_CHANNELS) + len(names)},{len(_CHANNELS)}A,{len(names)}D",
     ]
     for number, ((name, phase, unit), scale) in enumerate(
@@ -137,9 +137,9 @@ def summary_text(event: SimulatedEvent) -> str:
     trips = event.opens
     trip = (when + timedelta(seconds=event.trip_s)).strftime("%H:%M:%S.%f")[:12]
     lines = [
-        f"{'FEEDER 12':<31}Date: {when:%m/%d/%y}    Time: {when:%H:%M:%S}."
+        f"{event.rid:<31}Date: {when:%m/%d/%y}    Time: {when:%H:%M:%S}."
         f"{when.microsecond // 1000:03d}",
-        "STATION A",
+        event.tid,
         "",
         f"Event: {event.type:<10} Location: {place}            Trip Time: "
         f"{trip if trips else '--:--:--.---'}",

@@ -123,7 +123,8 @@ class SimulatedEvent:
     ``time`` is the relay's wall time of the trigger, to the millisecond. ``distance`` is where the
     fault is on the line [1]; the fault begins ``inception_s`` after the trigger, trips at
     ``trip_s``, and its current ends at ``open_s`` [s]. Where ``trips`` is False another recloser
-    ends it, and this one sees it and stays closed.
+    ends it, and this one sees it and stays closed. ``rid`` and ``tid`` are the relay's names, as
+    its settings have them.
     """
 
     model: Model
@@ -138,6 +139,8 @@ class SimulatedEvent:
     open_s: float = 0.085
     lockout: bool = False
     trips: bool = True
+    rid: str = "FEEDER 12"
+    tid: str = "STATION A"
 
     @property
     def opens(self) -> bool:
@@ -332,8 +335,8 @@ class SimulatedEvent:
         equals = "=" if self.model == "351R" else ":="
         ratios = "PTR" if self.model == "351R" else "PTRY"
         pairs = {
-            "RID": "FEEDER 12",
-            "TID": "STATION A",
+            "RID": self.rid,
+            "TID": self.tid,
             "CTR": str(CTR),
             ratios: str(PTR),
             "Z1MAG": f"{abs(_Z1) * CTR / PTR:.2f}",

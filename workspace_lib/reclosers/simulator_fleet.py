@@ -34,13 +34,17 @@ _TRIPS_TOO: Final = 0.2
 
 @dataclass(frozen=True)
 class Post:
-    """A recloser of the network: its relay's model, what it is fed through, its clock's error."""
+    """A recloser of the network: its relay's model, what it is fed through, its clock's error.
+
+    ``tid`` is its place as its relay names it; empty: its ``id``.
+    """
 
     id: str
     model: Model = "351R"
     upstream: tuple[str, ...] = ()
     clock_error_s: float = 0.0
     load_a: float = 110.0
+    tid: str = ""
 
 
 @dataclass(frozen=True, order=True)
@@ -148,6 +152,8 @@ class Network:
             shape["open_s"],
             lockout,
             trips,
+            rid=post.id,
+            tid=post.tid or post.id,
         )
         return Happening(at, post.id, event)
 

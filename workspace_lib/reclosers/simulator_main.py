@@ -14,6 +14,7 @@ import string
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -117,6 +118,7 @@ class FleetSimulator:
                 one.upstream,
                 CLOCK_ERROR_S if number == _WRONG_CLOCK else 0.0,
                 float(np.random.default_rng([seed, number]).uniform(60, 180)),
+                _relay_text(one.name or one.id),
             )
             for number, one in enumerate(fleet.reclosers)
         ]
@@ -131,7 +133,7 @@ class FleetSimulator:
             spec = RelaySpec(
                 post.model,
                 rid=one.id,
-                tid=(one.name or one.id).upper().encode("ascii", "replace").decode("ascii"),
+                tid=post.tid,
                 events=events,
                 password=self.password,
                 erased={events[-1].key} if number == _LOST_REPORT and len(events) > 1 else set(),
@@ -309,6 +311,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _put(event: SimulatedEvent, relay: SimulatedRelay) -> None:
     insert(relay.spec.events, event)
+
+
+def _relay_text(name: str) -> str:
+    """Return a name as a relay's settings hold it: capitals without accents, commas or quotes."""
+    plain = unicodedata.normalize("NFKD", name.upper()).encode("ascii", "ignore").decode("ascii")
+    return "".join(letter if letter.isalnum() or letter in " -." else " " for letter in plain)
 
 
 def _at(one: Recloser, spec: RelaySpec) -> RelayAt:

@@ -169,7 +169,15 @@ class SimulatedRelay:
         while when in taken:
             when += timedelta(milliseconds=1)
         kind = self._dice.choice(("AG", "BC", "ABC"))
-        event = SimulatedEvent(self.spec.model, when, kind, 0, self._dice.uniform(0.1, 0.9))
+        event = SimulatedEvent(
+            self.spec.model,
+            when,
+            kind,
+            0,
+            self._dice.uniform(0.1, 0.9),
+            rid=self.spec.rid,
+            tid=self.spec.tid,
+        )
         self.spec.events.insert(0, event)
         if self.spec.auto:
             self._say(f"{self._header()}\r\nEvent: {event.type}  Targets: {event.targets}\r\n")
