@@ -99,7 +99,7 @@ def test_the_style_guide_shows_every_block_and_each_of_the_five_states(execute: 
     for block in (
         "ws-head", "ws-asof", "ws-badge", "ws-card", "ws-panel", "ws-how", "ws-notice", "ws-tabs",
         "ws-table", "ws-filter", "ws-csv", "ws-xlsx", "ws-strip", "ws-spark", "ws-bar", "ws-chart",
-        "ws-legend", "ws-map", "ws-between",
+        "ws-legend", "ws-map", "ws-between", "ws-phasors", "ws-event",
     ):  # fmt: skip
         assert f'class="{block}' in page, block
     for state in ("ws-empty", "ws-loading", "ws-panel is-stale", "ws-notice ws-bad", "ws-partial"):
