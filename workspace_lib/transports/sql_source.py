@@ -10,11 +10,13 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pymysql
+from pymysql.cursors import SSCursor
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
@@ -228,12 +230,13 @@ class SqlSnapshot:
             self._quoted(there[c.casefold()]) if c.casefold() in there else "NULL" for c in columns
         )
         query = f"SELECT {wanted} FROM {self._quoted(self.table(table))}"
-        with self._statement():
-            options = {"stream_results": True, "max_row_buffer": self._limits.batch_rows}
-            streaming = self._connection.execution_options(**options)
-            with streaming.exec_driver_sql(query) as result:
-                for batch in result.partitions(self._limits.batch_rows):
-                    yield [tuple(row) for row in batch]
+        # The driver's own cursor: its rows are plain tuples, and half a million of them count.
+        driver: Any = self._connection.connection.driver_connection
+        with self._statement(), closing(self._cursor(driver)) as cursor:
+            # PyMySQL takes a lone percent sign as it is where there are no values to fill in.
+            cursor.execute(query.replace("%%", "%") if self._mysql else query)
+            while batch := cursor.fetchmany(self._limits.batch_rows):
+                yield list(batch)
 
     # --- how each database is asked -------------------------------------------------------------
 
@@ -268,6 +271,9 @@ class SqlSnapshot:
             )
         return [name for name, _ in found]
 
+    def _cursor(self, driver: Any) -> Any:
+        return driver.cursor(_Stream) if self._mysql else driver.cursor()
+
     def _run(self, query: str) -> Any:
         return self._connection.exec_driver_sql(query)
 
@@ -283,6 +289,19 @@ class SqlSnapshot:
                 yield
         finally:
             self._deadline[0] = float("inf")
+
+
+class _Stream(SSCursor):  # type: ignore[misc]
+    """A cursor that streams, and lets go of a connection that is lost without asking it again."""
+
+    connection: Any
+
+    def close(self) -> None:
+        if self.connection is not None and not self.connection.open:
+            if self._result is not None:
+                self._result.unbuffered_active = False
+            self.connection = None
+        super().close()
 
 
 def _url(address: str, name: str) -> URL:
@@ -360,6 +379,8 @@ def _in_words(label: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise _explained(error.orig or error, label) from error
+    except (pymysql.err.Error, sqlite3.Error) as error:
         raise _explained(error, label) from error
     except OSError as error:
         raise SourceUnreachable(
@@ -367,10 +388,10 @@ def _in_words(label: str) -> Iterator[None]:
         ) from error
 
 
-def _explained(error: DBAPIError, label: str) -> SourceError:
-    arguments = getattr(error.orig, "args", ())
+def _explained(error: BaseException, label: str) -> SourceError:
+    arguments = error.args
     code = arguments[0] if arguments and isinstance(arguments[0], int) else 0
-    said = secrets.redact(str(arguments[-1] if arguments else error.orig))
+    said = secrets.redact(str(arguments[-1] if arguments else error))
     if code in _REFUSED:
         return SourceRefused(
             f"The database refuses the account (error {code}).",
