@@ -86,7 +86,7 @@ class _Area:
 def left_margin(chart: TimeChart) -> float:
     """Return the room for the numbers, or the names of spans, at the left [px]."""
     names = [len(span.name) for row in chart.rows for span in row.spans]
-    return max(44.0, min(120.0, max(names, default=0) * 7.2 + 12))
+    return max(50.0, min(120.0, max(names, default=0) * 7.2 + 12))
 
 
 def right_margin(chart: TimeChart, width: int) -> float:
