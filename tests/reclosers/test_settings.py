@@ -93,6 +93,8 @@ def test_reclosers_are_chosen_by_territory_and_by_name(site: Callable[..., Setti
         ("MTL", "all", "territory 'MTL'.*Known territories: LAV, MAT"),
         ("all", "LAV-9", "recloser 'LAV-9'.*Known reclosers: LAV-1, LAV-2, MAT-1"),
         ("LAV", "MAT-1", "MAT-1 is not in LAV.*Reclosers there: LAV-1, LAV-2"),
+        ("all", "", "No recloser is named.*Write all"),
+        (" ", "all", "No territory is named"),
     ],
 )
 def test_whoever_does_not_exist_is_refused_and_the_known_are_named(
@@ -113,6 +115,10 @@ def test_whoever_does_not_exist_is_refused_and_the_known_are_named(
         ("{id: A, ced: LAV, url: COM1, upstream: [B]}", "'B' upstream, which is not listed"),
         ("{id: A, ced: LAV, url: COM1, timezone: Mars}", "unknown time zone 'Mars'"),
         ("{id: A, ced: LAV, url: COM1, wake: ABCDE}", "wake"),
+        (
+            "{id: A, ced: LAV, url: COM1, report: HIS C}",
+            "0.report: .*'HIS C' are no words",
+        ),
         ("{id: A, ced: LAV, url: COM1}, {id: a, ced: LAV, url: COM2}", "two reclosers"),
     ],
 )
@@ -133,7 +139,9 @@ def test_a_missing_list_says_what_to_make(site: Callable[..., Settings]) -> None
     ("settings", "message"),
     [
         ({"comands": []}, "comands"),
-        ({"commands": ["HIS C"]}, "not sent to a relay"),
+        ({"commands": ["HIS C"]}, "not sent to a relay.*words that clear or set. See"),
+        ({"reports": {"651": "S128 R; HIS C"}}, "are no words"),
+        ({"reports": {"SEL-651R": "C"}}, "unknown model 'SEL-651R'; write 351, 651 or others"),
         ({"timezone": "Mars"}, "unknown time zone"),
     ],
 )

@@ -27,7 +27,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from workspace_lib.errors import ConfigError, ParameterError
-from workspace_lib.reclosers.relay_commands import job_command
+from workspace_lib.reclosers.relay_commands import Command, job_command
 from workspace_lib.settings import Section, Settings
 from workspace_lib.simulators import refuse_in_production
 from workspace_lib.site_files import read_list, split_names, zone_name
@@ -107,6 +107,11 @@ class Recloser(Section):
     @classmethod
     def _zone_exists(cls, value: str | None) -> str | None:
         return value if value is None else zone_name(value)
+
+    @field_validator("report")
+    @classmethod
+    def _words_of_a_report(cls, value: str | None) -> str | None:
+        return value if value is None else _report_words(value)
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Recloser:
@@ -188,8 +193,17 @@ class RecloserSettings(Section):
             try:
                 job_command(text)
             except ParameterError as error:
-                raise ValueError(str(error)) from error
+                raise ValueError(str(error).rstrip(".")) from error
         return commands
+
+    @field_validator("reports")
+    @classmethod
+    def _by_model(cls, reports: dict[str, str]) -> dict[str, str]:
+        for model, words in reports.items():
+            if not model.startswith(("351", "651")) and model != "others":
+                raise ValueError(f"unknown model {model!r}; write 351, 651 or others")
+            _report_words(words)
+        return reports
 
 
 class _FleetFile(Section):
@@ -262,9 +276,14 @@ class Fleet:
         ------
         ParameterError
             If a territory or a recloser does not exist, or one is named that is of none of the
-            territories.
+            territories. Also if none is named at all.
         """
         ceds, names = split_names(ced), split_names(reclosers)
+        if not ceds or not names:
+            raise ParameterError(
+                f"No {'recloser' if ceds else 'territory'} is named.",
+                fix="Write all, or names with commas.",
+            )
         if unknown := [one for one in ceds if one not in (*self.ceds, "all")]:
             raise ParameterError(
                 f"The site has no territory {unknown[0]!r}.",
@@ -322,6 +341,17 @@ def zone_of(recloser: Recloser, reclosers: RecloserSettings, settings: Settings)
 def archive_root(reclosers: RecloserSettings, settings: Settings) -> Path:
     """Return the folder under which event files are kept."""
     return reclosers.archive or settings.outputs_dir / ARCHIVE
+
+
+def _report_words(words: str) -> str:
+    """Return the words after the number of an event; ValueError if they do not only read."""
+    try:
+        Command(f"CEV 1 {words}")
+    except ParameterError as error:
+        raise ValueError(
+            f"{words!r} are no words after the number of a report; write C, or S128 R"
+        ) from error
+    return words
 
 
 def _listed(names: Iterable[str], most: int = 40) -> str:
