@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from workspace_lib.errors import StoreError
 from workspace_lib.reclosers.fleet_report import COLUMNS, FleetReport, RelayLine
 
 BEGAN = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
@@ -107,3 +110,9 @@ def test_a_report_is_kept_as_text_and_as_a_table_that_spreadsheets_read(tmp_path
     )
     assert text.read_text() == report(DONE).to_text()
     assert table.read_bytes().startswith(b"\xef\xbb\xbfrecloser,")
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="report cannot be kept"):
+        report(DONE).save(tmp_path / "file" / "reports")

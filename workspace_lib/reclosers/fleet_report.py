@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from workspace_lib.clock import iso
+from workspace_lib.errors import StoreError
 from workspace_lib.files import atomic_write
 
 RelayOutcome = Literal["done", "refused", "locked", "busy", "silent", "dropped", "damaged"]
@@ -197,12 +198,24 @@ class FleetReport:
         """Write the report as text and as CSV into a folder, named by its time; return the paths.
 
         The CSV begins with a byte order mark, by which spreadsheets know its encoding.
+
+        Raises
+        ------
+        StoreError
+            If the folder cannot be made or written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"report_{self.began:%Y%m%dT%H%M%SZ}"
         paths = [folder / f"{name}.txt", folder / f"{name}.csv"]
-        atomic_write(paths[0], self.to_text().encode())
-        atomic_write(paths[1], self.to_csv().encode("utf-8-sig"))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            atomic_write(paths[0], self.to_text().encode())
+            atomic_write(paths[1], self.to_csv().encode("utf-8-sig"))
+        except OSError as error:
+            raise StoreError(
+                f"The report cannot be kept ({error.strerror or error}).",
+                where=str(folder),
+                fix="Check its name, its space and its rights; events are kept all the same.",
+            ) from error
         return paths
 
 
