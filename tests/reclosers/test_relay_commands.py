@@ -113,8 +113,9 @@ def test_a_command_cannot_be_changed_afterwards() -> None:
 
 @pytest.mark.parametrize("text", ["ACC", "QUI", "access", "quit", "2AC", "OPE"])
 def test_a_job_names_no_command_of_the_session(text: str) -> None:
-    with pytest.raises(ParameterError, match="only read"):
+    with pytest.raises(ParameterError, match="only read") as caught:
         job_command(text)
+    assert "ACC" not in str(caught.value.fix)
 
 
 @settings(deadline=None)

@@ -90,9 +90,12 @@ def job_command(text: str) -> Command:
     ParameterError
         If it is not on the list.
     """
-    command = Command(text)
+    try:
+        command = Command(text)
+    except ParameterError:
+        raise _refused(text, of_jobs=True) from None
     if command.verb in _OWN:
-        raise _refused(text)
+        raise _refused(text, of_jobs=True)
     return command
 
 
@@ -108,8 +111,9 @@ def _canonical(text: str) -> str:
     raise _refused(text)
 
 
-def _refused(text: object) -> ParameterError:
+def _refused(text: object, *, of_jobs: bool = False) -> ParameterError:
+    names = [one for one in ALLOWED if not (of_jobs and one in _OWN)]
     return ParameterError(
         f"{str(text)[:80]!r} is not sent to a relay: it is not among the commands that only read.",
-        fix=f"Use one of {', '.join(ALLOWED)}, without words that clear or set.",
+        fix=f"Use one of {', '.join(names)}, without words that clear or set.",
     )
