@@ -116,6 +116,13 @@ def test_what_is_not_taken_over_is_told_with_its_line(line: int, said: str) -> N
     assert said in what
 
 
+def test_an_address_beside_a_serial_port_is_told() -> None:
+    found = import_legacy([("old.ini", b"[R-7]\nced=LAV\nip=10.1.2.3\nport=COM7\n")])
+    assert found.entries == [{"id": "R-7", "ced": "LAV", "url": "COM7"}]
+    [note] = found.notes
+    assert str(note) == ("old.ini:1: R-7 has a serial port and an address; the port was taken over")
+
+
 def test_an_english_file_with_serial_ports_and_places() -> None:
     found = import_legacy([("old.ini", ENGLISH.encode())])
     assert found.entries == [

@@ -302,6 +302,10 @@ class _Import:
         if values.get("name"):
             entry["name"] = values["name"]
         url = _url(values)
+        if values.get("com") and values.get("host"):
+            self._found.notes.append(
+                Note(stands, f"{name} has a serial port and an address; the port was taken over")
+            )
         if url and values.get("remote", True):
             entry["url"] = url
         else:
