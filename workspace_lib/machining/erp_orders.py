@@ -7,8 +7,9 @@ whatever database holds the rows. An order with several boxes is one order with 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from workspace_lib.machining.erp_rows import (
@@ -76,16 +77,25 @@ class Order:
 class _Any:
     """Some patterns of which one must fit; what fits only by case or accents is counted."""
 
-    def __init__(self, rules: OrderRules, patterns: Iterable[str]) -> None:
+    def __init__(self, rules: OrderRules, patterns: Sequence[str]) -> None:
         self._usual = [rules.like(pattern) for pattern in patterns]
         self._exact = [Like(pattern, case=False, accents=False) for pattern in patterns]
         self.folded = 0
+        # An ERP says the same few things over and over.
+        self._judged = lru_cache(maxsize=16_384)(self._judge)
 
     def fits(self, text: Value) -> bool:
-        if not isinstance(text, str) or not any(like.matches(text) for like in self._usual):
+        if not isinstance(text, str):
             return False
-        self.folded += not any(like.matches(text) for like in self._exact)
-        return True
+        fits, folded = self._judged(text)
+        self.folded += folded
+        return fits
+
+    def _judge(self, text: str) -> tuple[bool, bool]:
+        """Return whether a text fits, and whether only by ignoring case or accents."""
+        if not any(like.matches(text) for like in self._usual):
+            return False, False
+        return True, not any(like.matches(text) for like in self._exact)
 
 
 class OrderSelection:
