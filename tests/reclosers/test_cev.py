@@ -200,6 +200,15 @@ def test_a_second_block_of_channels_joins_the_first() -> None:
     assert found.channel("IBL").tolist() == [0, -1, -2, -3]
 
 
+@pytest.mark.parametrize("echo", [b"", b"CEV 2"])
+def test_a_second_event_in_one_capture_is_told_and_mixed_with_none(echo: bytes) -> None:
+    content = cev(ROWS) + echo + cev(ROWS[:2], date="7,12,2019,9,30,0,5")
+    found = event(content)
+    assert [one.name for one in found.analog] == ["IA", "VA", "FREQ"]
+    assert str(found.trigger) == "2019-07-12T09:28:31.721"
+    assert "another_event" in codes(content)
+
+
 def test_settings_are_read_in_both_spellings() -> None:
     assert parse_settings("CTR := 500   CTRN := 500\nTR  =OC + 51PT * SH0") == {
         "CTR": "500",

@@ -51,6 +51,11 @@ def test_each_line_that_was_lost_as_a_whole_is_noticed() -> None:
         assert check.damaged or check.doubtful, REPORT[start:end]
 
 
+def test_two_reports_in_one_are_damaged() -> None:
+    newer, older = (one.cev_of("C") for one in make_events("351R", 2))
+    assert "Another event" in check_report(newer + older).damaged[0]
+
+
 def test_padding_is_taken_off_the_end_only() -> None:
     assert without_padding(b"a\x1ab\x1a\x1a\x00") == b"a\x1ab"
 

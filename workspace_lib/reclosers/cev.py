@@ -132,6 +132,10 @@ def _sort(found: Sequence[cascii.Line], name: str) -> _Parts:
         if fields[0] == "SETTINGS":
             settings = next(lines, None)
             parts.settings = settings.text.strip('"') if settings else ""
+        elif block and block.rows and ("MONTH" in fields or fields[0].startswith("FID")):
+            where, said = f"line {line.number}", "Another event begins here and is not read."
+            parts.note("another_event", "error", where, said)
+            break
         elif "MONTH" in fields:
             parts.date = _pairs(parts, fields, next(lines, None))
         elif fields[0].startswith("FID"):

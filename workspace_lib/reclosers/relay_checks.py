@@ -20,7 +20,7 @@ from workspace_lib.reclosers.cev import parse_cev
 _DOUBTFUL: Final = frozenset(
     {"cut", "unknown_line", "field_count", "bit_names", "no_trigger", "second_block"}
 )
-_DAMAGED: Final = frozenset({"short_row", "bad_number", "bad_bits", "bad_time"})
+_DAMAGED: Final = frozenset({"short_row", "bad_number", "bad_bits", "bad_time", "another_event"})
 _PADDING: Final = b"\x00\x1a"
 _CONTROL = re.compile(rb"[^\t\r\n -~\x80-\xff]")
 _LOWER_CASE = re.compile(rb'"(?=[0-9A-F]{0,3}[a-f])[0-9A-Fa-f]{4}"\r?\n')
