@@ -17,6 +17,7 @@ from workspace_lib.machining.erp_orders import Order
 from workspace_lib.machining.erp_rules import OrderRules, parse_rules
 from workspace_lib.machining.simulator_erp import COLUMNS, KEYS, SimulatedErp
 from workspace_lib.reports import plain
+from workspace_lib.transports.file_source import TransferBroken
 from workspace_lib.transports.sql_source import open_snapshot
 
 NOW = datetime(2025, 5, 1, 4, tzinfo=UTC)
@@ -139,6 +140,7 @@ def test_a_run_that_finds_nothing_new_changes_nothing(plant: Plant) -> None:
     assert len(plant.state.history) == history
 
 
+@pytest.mark.server
 def test_both_databases_give_the_same_values(mariadb: Any, tmp_path: Path) -> None:
     erp = SimulatedErp(seed=5)
     erp.write(tmp_path / "erp.db", 2)
@@ -263,6 +265,33 @@ def test_changes_arrive_before_the_refusal_so_their_taker_must_forget_them(plant
     with open_snapshot(plant.address) as snapshot, pytest.raises(SourceShrunken):
         read_orders(snapshot, plant.state, OrderRules(), at=NOW, take=taken.extend)
     assert taken
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("plant", ["mariadb"], indirect=True)
+def test_a_connection_lost_amid_the_journal_changes_nothing_and_the_next_run_has_it_all(
+    plant: Plant, mariadb: Any
+) -> None:
+    plant.write(tables("1-A", A_Logbuch=[]))
+    mariadb.run(
+        "INSERT INTO A_Logbuch (ID, ID_A_Kopf, Notiz)"
+        " SELECT seq, '1-A', CONCAT('cde Planifiee', REPEAT('-', 500)) FROM seq_1_to_50000"
+    )
+
+    def hang_up(rows: int) -> None:
+        for row in mariadb.run("SHOW PROCESSLIST"):
+            if row[1] == mariadb.name:
+                mariadb.run(f"KILL {row[0]}")
+
+    def take(changes: object) -> None:
+        taken.append(changes)
+
+    taken: list[object] = []
+    with pytest.raises(TransferBroken), open_snapshot(plant.address) as snapshot:
+        read_orders(snapshot, plant.state, OrderRules(), at=NOW, take=take, progress=hang_up)
+    assert taken
+    report, _ = plant.update()
+    assert report.inserted == {"A_Kopf": 1, "A_Logbuch": 50_000, "P_Zubeh": 1, "A_Vorgang": 1}
 
 
 def test_several_boxes_are_one_order_with_several_boxes(plant: Plant) -> None:
