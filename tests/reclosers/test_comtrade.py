@@ -192,6 +192,8 @@ def test_the_first_edition_writes_the_month_first_and_two_digits_of_the_year() -
         (cfg(rates="1\n1200,9"), "cut"),
         (cfg(tail="x"), "time_factor"),
         (cfg(rates="1\n120,4"), "times_differ"),
+        (cfg(rates="1\n1e-300,4"), "bad_number"),
+        (cfg(rates="1\n-1200,4"), "bad_number"),
     ],
 )
 def test_what_is_odd_is_told_and_the_samples_are_read(config: bytes, code: str) -> None:
@@ -221,6 +223,11 @@ def test_what_makes_samples_worthless_is_refused_with_its_line(config: bytes, sa
     with pytest.raises(FormatError, match=said) as caught:
         parse(config)
     assert "x.cfg:" in str(caught.value)
+
+
+def test_times_beyond_all_clocks_are_refused() -> None:
+    with pytest.raises(FormatError, match="Times of the samples cannot be"):
+        parse(cfg(rates="0\n0,4", tail="1e300"))
 
 
 def test_samples_that_are_no_numbers_are_refused() -> None:

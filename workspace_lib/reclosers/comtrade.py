@@ -22,6 +22,8 @@ from workspace_lib.reclosers.comtrade_data import Content, Samples, parse_data
 from workspace_lib.reclosers.record import NS, EventRecord, Ints
 
 PARTS: Final = ("cfg", "dat", "hdr", "inf")
+#: Longer than any record: a century [ns].
+_LONGEST_NS: Final = 100 * 366 * 86_400 * float(NS)
 _SEPARATOR = re.compile(
     rb"^-{1,4}[ \t]*file type:?[ \t]*(CFG|DAT|HDR|INF)\b[ \t]*(\w+)?[ \t]*(?::[ \t]*(\d+))?[ \t]*-*"
     rb"[ \t]*\r?\n",
@@ -191,7 +193,12 @@ def _times(config: Config, samples: Samples, name: str, issues: list[Issue]) -> 
             fix="Fetch the record again.",
         )
     ticks = samples.ticks.astype(np.float64)
-    times = _whole((ticks - ticks[0]) * config.tick_ns)
+    after_ns = (ticks - ticks[0]) * config.tick_ns
+    if not np.all(np.abs(after_ns) < _LONGEST_NS):
+        raise FormatError(
+            "Times of the samples cannot be.", where=name or None, fix="Fetch the record again."
+        )
+    times = _whole(after_ns)
     if np.any(np.diff(times) < 0):
         issues.append(Issue("times", "warning", "samples", "Times of samples go back."))
     return times

@@ -25,6 +25,9 @@ ENCODINGS: Final = ("gb18030", "cp1251", "cp1252")
 DATA_TYPES: Final = ("ASCII", "BINARY", "BINARY32", "FLOAT32")
 #: More channels than any device has: a configuration that says so is damaged.
 MOST_CHANNELS: Final = 100_000
+#: Beyond these a sampling rate is damaged: samples would last for ages, or no time at all [Hz].
+SLOWEST_HZ: Final = 1e-3
+FASTEST_HZ: Final = 1e12
 _TIME = re.compile(
     r"(\d{1,4})\s*/\s*(\d{1,2})\s*/\s*(\d{1,4})\s*,\s*"
     r"(\d{1,2})\s*:\s*(\d{1,2})\s*:\s*(\d{1,2})(?:\.(\d{1,12}))?"
@@ -242,6 +245,9 @@ class _Reader:
         for _ in range(max(1, int(number))):
             fields = self.fields("the sampling rates")
             rate = self._number(fields[0], "sampling rate")
+            if rate and not SLOWEST_HZ <= rate <= FASTEST_HZ:
+                self.note("bad_number", "warning", f"{rate:g} Hz is no sampling rate.")
+                rate = None
             last = self._number(fields[1], "last sample") if len(fields) > 1 else None
             rates.append((rate or 0.0, int(last or 0)))
         return tuple(rates)
