@@ -17,9 +17,11 @@ import numpy as np
 from workspace_lib.errors import ConfigError, ParameterError
 from workspace_lib.machining.line_fields import Ints
 
-#: Fewer intervals give no estimate.
+#: Pieces in a row whose mean time counts.
+BLOCK: Final = 10
+#: Fewer such means give no estimate.
 LEAST_SAMPLES: Final = 20
-#: The estimate is this quantile of the times between pieces: what the machine does when it is well.
+#: The estimate is this quantile of them.
 QUANTILE: Final = 0.1
 
 Origin = Literal["table", "estimated", "unknown"]
@@ -42,8 +44,8 @@ class LengthClasses:
             raise ConfigError(f"The limits of length classes do not rise: {self.limits}.")
 
     def of(self, length_mm: float | None) -> str:
-        """Return the class of a length, such as ``1000–3000``; empty if it is not known."""
-        if length_mm is None or not np.isfinite(length_mm):
+        """Return the class of a length, such as ``1000–3000``; empty if there is none."""
+        if not self.limits or length_mm is None or not np.isfinite(length_mm):
             return ""
         place = bisect_right(self.limits, length_mm)
         low = f"{self.limits[place - 1]:g}" if place else "0"
@@ -63,7 +65,7 @@ class CycleKey:
 class Cycle:
     """A cycle time: ``us`` per piece [µs] (0 if it is not known), and where it comes from.
 
-    ``samples``: how many times between pieces an estimate is made of.
+    ``samples``: how many means of pieces in a row an estimate is made of.
     """
 
     us: int
@@ -116,69 +118,66 @@ def find_cycle(
 
 
 def estimate_cycle(
-    t_us: Ints,
-    running_us: Ints,
-    *,
-    quantile: float = QUANTILE,
-    least: int = LEAST_SAMPLES,
+    own_us: Ints, *, block: int = BLOCK, quantile: float = QUANTILE, least: int = LEAST_SAMPLES
 ) -> Cycle:
-    """Estimate the cycle time of one kind of piece from when pieces were done.
+    """Estimate the cycle time of one kind of piece: the rate the machine keeps when it is well.
 
-    Stamps have whole seconds and bars are unloaded together, so that pieces come in groups of one
-    instant: the time since the group before is shared by all of its pieces. Only gaps in which the
-    machine ran all the time count. The estimate is a low quantile of these times, so that slow
-    pieces and short interruptions do not make the reference slower.
+    Times between single pieces say little: bars are loaded, then their pieces come fast, several
+    within a second. So the mean of every ``block`` pieces in a row counts, and of these means a low
+    quantile, which slow times and short interruptions do not move.
 
     Parameters
     ----------
-    t_us : array of int64, shape (pieces,)
-        Sorted instants of pieces made one after the other [µs].
-    running_us : array of int64, shape (pieces,)
-        For each piece how long the machine had been running in all [µs], counted from anywhere: a
-        gap in which it did not run all the time is longer than that grew.
+    own_us : array of int64, shape (pieces,)
+        How long the machine ran for each piece, in their order [µs].
+    block : int
+        Pieces in a row.
     quantile : float
         Between 0 and 1.
     least : int
-        Fewer times give no estimate.
+        Fewer means give no estimate.
+
+    Raises
+    ------
+    ParameterError
+        If the quantile is none, or the block is empty.
     """
-    if not 0 <= quantile <= 1:
-        raise ParameterError(f"A quantile is between 0 and 1, not {quantile}.")
-    instants, first, count = np.unique(t_us, return_index=True, return_counts=True)
-    gaps = np.diff(instants)
-    whole = gaps == np.diff(running_us[first])
-    each, weight = (gaps / count[1:])[whole], count[1:][whole]
-    samples = int(weight.sum())
-    if samples < max(least, 1):
+    if not 0 <= quantile <= 1 or block < 1:
+        raise ParameterError(
+            f"A quantile is between 0 and 1, not {quantile}; a block has pieces, not {block}."
+        )
+    sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(own_us)))
+    means = (sums[block:] - sums[:-block]) / block
+    if len(means) < max(least, 1):
         return UNKNOWN_CYCLE
-    order = np.argsort(each)
-    rank = np.searchsorted(np.cumsum(weight[order]), quantile * samples)
-    value = round(float(each[order][min(int(rank), len(order) - 1)]))
-    return Cycle(max(value, 1), "estimated", samples)
+    value = round(float(np.quantile(means, quantile, method="inverted_cdf")))
+    return Cycle(value, "estimated", len(means)) if value > 0 else UNKNOWN_CYCLE
 
 
 def estimate_cycles(
-    keys: Sequence[CycleKey], t_us: Ints, running_us: Ints, *, least: int = LEAST_SAMPLES
+    keys: Sequence[CycleKey], running_us: Ints, *, least: int = LEAST_SAMPLES
 ) -> dict[CycleKey, Cycle]:
-    """Estimate the cycle time of each kind among pieces of one machine, sorted by instant.
+    """Estimate the cycle time of each kind among the pieces of one machine.
 
-    A time counts for a kind only if the piece before was of the same kind. What has too few pieces
-    for an estimate is left out. The kind that stands for all references of the machine is
-    estimated too, for those.
+    What has too few pieces for an estimate is left out. The kind that stands for all references of
+    the machine is estimated too, for those.
+
+    Parameters
+    ----------
+    keys : sequence of CycleKey
+        The kind of each piece, in the order they were made.
+    running_us : array of int64, shape (pieces,)
+        How long the machine had been running in all when each was done [µs]: what it grew by since
+        the piece before is what a piece took.
     """
     names = list(dict.fromkeys(keys))
     number = {name: place for place, name in enumerate(names)}
-    code = np.array([number[key] for key in keys], np.int64)
-    found: dict[CycleKey, Cycle] = {}
-    for machine in dict.fromkeys(name.machine for name in names):
-        mine = np.array([names[one].machine == machine for one in code], bool)
-        found[CycleKey(machine)] = estimate_cycle(t_us[mine], running_us[mine], least=least)
-    changed = np.flatnonzero(code[1:] != code[:-1]) + 1
-    lots = np.split(np.arange(len(code)), changed)
-    # A jump of the running time between lots keeps the gap between them from counting.
-    far = np.repeat(np.arange(len(lots)), [len(lot) for lot in lots]) << 50
+    code = np.array([number[key] for key in keys[1:]], np.int64)  # nothing is before the first
+    own = np.diff(running_us)
+    found = {CycleKey(key.machine): estimate_cycle(own, least=least) for key in names[:1]}
     for name, place in number.items():
-        mine = code == place
-        found[name] = estimate_cycle(t_us[mine], (running_us + far)[mine], least=least)
+        if name not in found:
+            found[name] = estimate_cycle(own[code == place], least=least)
     return {name: cycle for name, cycle in found.items() if cycle.origin != "unknown"}
 
 

@@ -192,5 +192,5 @@ def _cycles(
         return found, {}
     run = states.state == State.RUN
     running = measure(Spans(states.begin_us[run], states.end_us[run]), pieces_us)
-    estimates = estimate_cycles(keys, pieces_us, running)
+    estimates = estimate_cycles(keys, running)
     return {name: find_cycle(name, parameters.cycles, estimates) for name in names}, estimates
