@@ -54,6 +54,22 @@ def test_names_of_neighbours_stand_apart(texts: Texts) -> None:
     assert abs(x0 - x1) > 20 or abs(y0 - y1) > 12
 
 
+def test_no_arrow_goes_through_the_name_of_its_neighbour_or_the_scale(texts: Texts) -> None:
+    near = [
+        Arrow("IA", "A", 1110.0, -70.1),
+        Arrow("IB", "B", 100.0, -134.4),
+        Arrow("IC", "C", 100.0, 105.6),
+        Arrow("IG", "", 1057.0, -74.6),
+    ]
+    shown = circle(texts, near)
+    written = re.findall(r'<text[^>]* x="([\d.]+)" y="([\d.]+)"', shown)
+    assert len(written) == 5
+    for tip in tips(shown):
+        for x, y in ((float(x) - 130, 134 - float(y)) for x, y in written):
+            along = [(tip[0] * part / 20, tip[1] * part / 20) for part in range(21)]
+            assert all(abs(x - a) > 7 or abs(y - b) > 5 for a, b in along)
+
+
 def test_without_any_magnitude_there_is_nothing_to_draw(texts: Texts) -> None:
     assert circle(texts, []) == ""
     assert circle(texts, [Arrow("IA", "A", 0.0, 0.0)]) == ""

@@ -64,8 +64,11 @@ def phasor_circle(texts: Texts, arrows: Sequence[Arrow], *, title: str, unit: st
     )
     if ticks:
         label = f"{texts.number(ticks[-1], _digits(most))} {unit}"
-        x, y = _at(ticks[-1] * scale, -68.0)
-        parts.append(f'<text x="{x + 4:.1f}" y="{y + 4:.1f}">{_escaped(label)}</text>')
+        angle = _free([one.angle_deg for one in arrows if one.magnitude * scale > _HEAD])
+        x, y = _at(ticks[-1] * scale, angle)
+        parts.append(
+            f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{_escaped(label)}</text>'
+        )
     parts += [_arrow(one, scale) for one in sorted(arrows, key=lambda one: one.strong)]
     named = [one for one in arrows if one.strong]
     parts += _names(named, scale)
@@ -96,17 +99,29 @@ def _arrow(arrow: Arrow, scale: float) -> str:
     )
 
 
+def _free(angles_deg: Sequence[float]) -> float:
+    """Return the angle [°] of those proposed that is farthest from all arrows."""
+
+    def near(angle: float) -> float:
+        return min((abs((angle - one + 180) % 360 - 180) for one in angles_deg), default=180.0)
+
+    return max((-68.0, -112.0, 68.0, 112.0, -45.0, -135.0, 45.0, 135.0), key=near)
+
+
 def _names(arrows: Sequence[Arrow], scale: float) -> list[str]:
-    """Return the names at the tips of arrows; one that would stand over another goes inwards."""
+    """Return the names at the tips of arrows; one that would stand over another goes aside."""
     taken: list[tuple[float, float]] = []
     parts = []
     for arrow in sorted(arrows, key=lambda one: -one.magnitude):
         length = arrow.magnitude * scale
         if length < 6.0:
             continue
-        for radius in (length + 14, length + 28, max(16.0, length - 22)):
-            x, y = _at(radius, arrow.angle_deg)
-            if all(abs(x - a) > 22 or abs(y - b) > 13 for a, b in taken):
+        places = [(length + out, turn) for out in (14, 28) for turn in (0, 16, -16, 30, -30)]
+        for radius, turn in [*places, (max(16.0, length - 22), 0)]:
+            x, y = _at(radius, arrow.angle_deg + turn)
+            if all(abs(x - a) > 22 or abs(y - b) > 13 for a, b in taken) and not any(
+                _crosses(x, y, one, scale) for one in arrows
+            ):
                 break
         taken.append((x, y))
         parts.append(
@@ -114,6 +129,18 @@ def _names(arrows: Sequence[Arrow], scale: float) -> list[str]:
             f"{_escaped(arrow.name)}</text>"
         )
     return parts
+
+
+def _crosses(x: float, y: float, arrow: Arrow, scale: float) -> bool:
+    """Return whether an arrow goes through a name whose middle is there."""
+    tip_x, tip_y = _at(arrow.magnitude * scale, arrow.angle_deg)
+    middle = _SIZE / 2
+    steps = [n / 24 for n in range(25)]
+    return any(
+        abs(x - middle - (tip_x - middle) * part) < 11
+        and abs(y - middle - (tip_y - middle) * part) < 8
+        for part in steps
+    )
 
 
 def _at(radius: float, angle_deg: float) -> tuple[float, float]:
