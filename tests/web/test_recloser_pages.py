@@ -15,11 +15,13 @@ from workspace_lib.clock import FakeClock
 from workspace_lib.reclosers.analysing import UNREADABLE
 from workspace_lib.reclosers.analysis_values import Kind
 from workspace_lib.reclosers.keeping import Origin
+from workspace_lib.reclosers.queries import RelayState
 from workspace_lib.store.engines import write
 from workspace_lib.store.migrate import open_store
 from workspace_lib.views.texts import Texts, languages
 from workspace_lib.web import recloser_pages
 from workspace_lib.web.app import create_app
+from workspace_lib.web.recloser_event import clock_words
 from workspace_lib.web.recloser_search import KINDS, asked, local, moment
 from workspace_lib.web.tokens import create_token
 
@@ -58,6 +60,7 @@ def test_the_search_shows_the_newest_first_without_being_asked(pages) -> None:
     assert answer.status_code == 200
     assert event_links(answer.text) == ["4", "3", "2", "1"]
     assert '<option value="LAV-101"' in answer.text
+    assert "The outcome is that of each recloser" in answer.text
     assert "4 events" in answer.text
 
 
@@ -133,6 +136,22 @@ def test_an_event_is_shown_with_plot_values_phasors_and_files(pages) -> None:
     assert event_links(text) == ["2"]
     assert "/reclosers/complaint?recloser=LAV-101&amp;since=2026-11-20T07%3A45%3A00Z" in text
     assert "fast by 0.4 s" in text
+
+
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [
+        (0.04, "true within 0.1 s, as read 09:00"),
+        (-0.04, "true within 0.1 s, as read 09:00"),
+        (-0.2, "slow by 0.2 s, as read 09:00"),
+        (None, "never compared"),
+    ],
+)
+def test_a_clock_is_true_where_no_tenth_of_a_second_is_off(off, said) -> None:
+    unknown = dict.fromkeys(RelayState.__dataclass_fields__)
+    now = datetime(2026, 11, 20, 9, tzinfo=UTC)
+    relay = RelayState(**unknown | {"clock_error_s": off, "clock_read": now})
+    assert clock_words(Texts("en", ZoneInfo("UTC")), relay, now) == said
 
 
 def test_everything_an_event_page_leads_to_is_there(pages) -> None:

@@ -280,6 +280,8 @@ def clock_words(texts: Texts, relay: RelayState | None, now: datetime) -> str:
     off = relay.clock_error_s
     key = "recloser_pages.clock.off" if off >= 0 else "recloser_pages.clock.slow"
     read = texts.moment(relay.clock_read, now=now)
+    if abs(off) < 0.05:
+        return texts("recloser_pages.clock.true", when=read)
     return texts(key, error=texts.number(abs(off), 1), when=read)
 
 

@@ -79,6 +79,7 @@ def search_page(request: Request, visitor: Visitor) -> Response:
             _counted(texts, total),
             shown,
             _pages(texts, found, rows),
+            tag("p", texts("recloser_pages.own_outcome"), class_="ws-muted") if rows else None,
         ),
         class_="ws-main",
     )

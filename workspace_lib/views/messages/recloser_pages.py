@@ -19,6 +19,9 @@ EN = {
     "recloser_pages.found": "{count} events",
     "recloser_pages.found.one": "1 event",
     "recloser_pages.found.none": "No event is like that. Leave a field empty to find more.",
+    "recloser_pages.own_outcome": "The outcome is that of each recloser: permanent where it "
+    "locked out, momentary where reclosing held, not known where it only saw the fault. Whether a "
+    "patrol must go stands with the fault on its page.",
     "recloser_pages.older": "Older events",
     "recloser_pages.newest": "Newest events",
     "recloser_pages.wrong": "{field}: this cannot be understood ({value}).",
@@ -59,6 +62,7 @@ EN = {
     "recloser_pages.clock": "Relay's clock",
     "recloser_pages.clock.off": "fast by {error} s, as read {when}",
     "recloser_pages.clock.slow": "slow by {error} s, as read {when}",
+    "recloser_pages.clock.true": "true within 0.1 s, as read {when}",
     "recloser_pages.clock.unknown": "never compared",
     "recloser_pages.files": "Files",
     "recloser_pages.files.about": "As the relay sent them, and as COMTRADE for any viewer.",
@@ -118,6 +122,9 @@ FR = {
     "recloser_pages.found.one": "1 événement",
     "recloser_pages.found.none": "Aucun événement n'est ainsi. Laisser un champ vide pour en "
     "trouver plus.",
+    "recloser_pages.own_outcome": "L'issue est celle de chaque disjoncteur : permanent s'il s'est "
+    "verrouillé, fugitif si le réenclenchement a réussi, inconnue s'il n'a fait que voir le "
+    "défaut. La page du défaut dit si une patrouille doit partir.",
     "recloser_pages.older": "Événements plus anciens",
     "recloser_pages.newest": "Événements les plus récents",
     "recloser_pages.wrong": "{field} : valeur incompréhensible ({value}).",
@@ -159,6 +166,7 @@ FR = {
     "recloser_pages.clock": "Horloge du relais",
     "recloser_pages.clock.off": "en avance de {error} s, lue {when}",
     "recloser_pages.clock.slow": "en retard de {error} s, lue {when}",
+    "recloser_pages.clock.true": "juste à 0,1 s près, lue {when}",
     "recloser_pages.clock.unknown": "jamais comparée",
     "recloser_pages.files": "Fichiers",
     "recloser_pages.files.about": "Tels que le relais les a envoyés, et en COMTRADE pour tout "
