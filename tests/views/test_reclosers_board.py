@@ -175,6 +175,27 @@ def test_relays_in_trouble_come_first_with_the_reason(make_board: Make) -> None:
     assert "Only listed, because they cannot be reached: 1." in shown
 
 
+def test_a_failed_visit_is_a_sentence_and_the_programs_words_are_behind_it(
+    make_board: Make,
+) -> None:
+    shown = markup(reclosers_fleet.relays(make_board("fr")))
+    assert (
+        "<summary>Ni la ligne ni le relais n&#x27;ont répondu.</summary>"
+        "<small>Nothing came for 30 s.</small></details>"
+    ) in shown
+
+
+def test_names_do_not_break_at_their_hyphens(make_board: Make) -> None:
+    said = "beyond <MAT-301> · 3.1 km (2.9–3.3), seen by LAV-101, LAV-102"
+    shown = reclosers.unbroken(said).to_html()
+    assert re.findall(r'<span class="ws-nowrap">([^<]*)</span>', shown) == [
+        "&lt;MAT-301&gt;", "LAV-101,", "LAV-102",
+    ]  # fmt: skip
+    assert unescape(re.sub(r"<[^>]*>", "", shown)) == said
+    faults = markup(reclosers.faults(make_board(), days=7))
+    assert re.search(r'ws-words">[^<]*<span class="ws-nowrap">\w+-\d+', faults)
+
+
 def test_clocks_are_told_with_their_sign_and_a_wrong_one_is_marked(make_board: Make) -> None:
     shown = markup(reclosers_fleet.relays(make_board()))
     assert 'ws-level ws-attention" title="The clock is far off' in shown
@@ -305,6 +326,7 @@ def test_every_word_the_store_may_hold_has_a_message(language: str) -> None:
         "time": ("relay_s", "opening_s", "clearing_s", "dead_s"),
         "relay": ("good", "attention", "bad", "stale", "unknown", "partial"),
         "visit": (*OUTCOMES, "never"),
+        "means": [outcome for outcome in OUTCOMES if outcome != "done"],
         "clock": ("good", "fair", "poor", "unknown"),
         "run": ("left", "resting", "changed", "files_wrong"),
     }  # fmt: skip

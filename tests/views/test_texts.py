@@ -70,7 +70,7 @@ def test_every_message_is_used(repository: Path) -> None:
             f"reclosers.{family}."
             for family in (
                 *("patrol", "why", "outcome", "state", "mark", "quantity", "time", "relay"),
-                *("visit", "clock", "run"),
+                *("visit", "means", "clock", "run"),
             )
         ),
     )

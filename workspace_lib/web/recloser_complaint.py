@@ -15,9 +15,10 @@ from workspace_lib.views.boards.reclosers import (
     fault_words,
     needed,
     span_words,
+    unbroken,
     where_words,
 )
-from workspace_lib.views.html import Child, Html, join, tag
+from workspace_lib.views.html import Child, Html, tag
 from workspace_lib.views.texts import MISSING, Texts
 from workspace_lib.web.recloser_event import FILE_STATES, OUTCOME_STATES, clock_words
 from workspace_lib.web.recloser_tables import plain_table
@@ -84,9 +85,9 @@ def _faults(texts: Texts, found: Sequence[DisturbanceRow], unit: str) -> Html:
             (
                 _precise(texts, one.started),
                 badge(texts, PATROL_STATES[must], texts(f"reclosers.patrol.{must}")),
-                tag("span", where_words(texts, content, unit), class_="ws-words"),
+                tag("span", unbroken(where_words(texts, content, unit)), class_="ws-words"),
                 fault_words(texts, patrol.get("fault_type"), None),
-                join([tripped, texts("reclosers.saw", names=saw) if saw else None], " · "),
+                unbroken(f"{tripped} · {texts('reclosers.saw', names=saw)}" if saw else tripped),
                 outcome_badge(texts, one),
             )
         )

@@ -6,6 +6,7 @@ is. Events are in `reclosers_event`, relays and their clocks in `reclosers_fleet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -343,6 +344,14 @@ def where_words(texts: Texts, content: Mapping[str, Any], unit: str) -> str:
     return " · ".join(said) or texts("reclosers.nowhere")
 
 
+def unbroken(said: str) -> Html:
+    """Return a sentence in which names do not break at their hyphens."""
+    parts = re.split(r"(\S*\w-\w\S*)", said)
+    return join(
+        tag("span", part, class_="ws-nowrap") if n % 2 else part for n, part in enumerate(parts)
+    )
+
+
 def span_words(texts: Texts, best: float, low: float | None, high: float | None, unit: str) -> str:
     """Return a distance with its uncertainty."""
     shown = f"{texts.number(best, 1)}\u00a0{unit}"
@@ -404,11 +413,11 @@ def _fault(board: Board, row: DisturbanceRow, unit: str) -> dict[str, Any]:
             ]
         ),
         "where": where_words(texts, content, unit),
-        "where_said": tag("span", where_words(texts, content, unit), class_="ws-words"),
+        "where_said": tag("span", unbroken(where_words(texts, content, unit)), class_="ws-words"),
         "fault": patrol.get("fault_type"),
         "fault_said": fault_words(texts, patrol.get("fault_type"), max(sizes, default=None)),
         "tripped": operations,
-        "tripped_said": " · ".join(said),
+        "tripped_said": unbroken(" · ".join(said)),
     }
 
 
@@ -434,11 +443,15 @@ def _patrol_notices(board: Board) -> list[Html]:
     shown = [
         notice(
             "bad",
-            texts(
-                "reclosers.notice",
-                moment=texts.moment(one.started, now=now),
-                fault=fault_words(texts, (one.content.get("patrol") or {}).get("fault_type"), None),
-                where=where_words(texts, one.content, unit),
+            unbroken(
+                texts(
+                    "reclosers.notice",
+                    moment=texts.moment(one.started, now=now),
+                    fault=fault_words(
+                        texts, (one.content.get("patrol") or {}).get("fault_type"), None
+                    ),
+                    where=where_words(texts, one.content, unit),
+                )
             ),
         )
         for one in must[:MOST_NOTICES]

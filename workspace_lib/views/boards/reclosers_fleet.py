@@ -159,7 +159,7 @@ def _row(board: Board, state: RelayState, fleet: Fleet, good_s: float) -> dict[s
     texts = board.texts
     found = relay_state(board, state)
     outcome = texts(f"reclosers.visit.{state.outcome or 'never'}")
-    why = tag("small", state.why) if state.why and found != "good" else None
+    why = _why(texts, state) if found != "good" else None
     name = fleet.recloser(state.recloser).name
     word = clock_word(state, good_s)
     clock: Child = "–"
@@ -181,13 +181,25 @@ def _row(board: Board, state: RelayState, fleet: Fleet, good_s: float) -> dict[s
             ]
         ),
         "state": outcome,
-        "badge": join([badge(texts, found, outcome), tag("br") if why else None, why]),
+        "badge": join([badge(texts, found, outcome), why]),
         "answered": state.answered,
         "clock": state.clock_error_s,
         "clock_said": clock,
         "model": (state.model or "–").removeprefix("SEL-"),
         "events": state.events,
     }
+
+
+def _why(texts: Texts, state: RelayState) -> Html | None:
+    """Return what a failed visit means in a sentence; what was told then is below it."""
+    key = f"reclosers.means.{state.outcome}"
+    said = texts(key) if texts.has(key) else None
+    if not state.why:
+        return tag("div", tag("small", said)) if said else None
+    if said is None:
+        return tag("div", tag("small", state.why))
+    summary = tag("summary", said)
+    return tag("details", summary, tag("small", state.why), class_="ws-why")
 
 
 def health(board: Board) -> Content:
@@ -317,7 +329,8 @@ def _form(word: str, action: str, fields: list[Html]) -> Html:
 
 
 def _field(name: str, label: str, kind: str = "text", **more: Any) -> Html:
-    return tag("label", label, tag("input", type=kind, name=name, **more))
+    wide = "ws-wide" if kind == "datetime-local" else None
+    return tag("label", label, tag("input", type=kind, name=name, **more), class_=wide)
 
 
 def _choice(texts: Texts, name: str, label: str, options: Mapping[str, str]) -> Html:
