@@ -14,11 +14,19 @@ from hypothesis import strategies as st
 
 from workspace_lib.clock import to_us
 from workspace_lib.errors import DataQualityError, ParameterError
-from workspace_lib.machining.calendars import Break, Calendar, PlannedStop, Shift
+from workspace_lib.machining.calendars import (
+    Break,
+    Calendar,
+    PlannedStop,
+    Shift,
+    opening,
+    planned_breaks,
+)
 from workspace_lib.machining.events import Event, Events, make_events
 from workspace_lib.machining.kpis import compute_kpis, count_times
 from workspace_lib.machining.losses import waterfall
-from workspace_lib.machining.pauses import Anchor, Loss, Pauses, find_pauses
+from workspace_lib.machining.pauses import Anchor, Loss, PauseKind, PauseMark, Pauses, find_pauses
+from workspace_lib.machining.spans import covers
 from workspace_lib.machining.states import (
     Rules,
     State,
@@ -352,6 +360,42 @@ def _rows_are_of_their_pauses(states: States, pauses: Pauses) -> None:
     assert (of >= 0).all()
     assert (states.begin_us[stopped] >= pauses.begin_us[of]).all()
     assert (states.end_us[stopped] <= pauses.end_us[of]).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams())
+def test_every_instant_has_the_strongest_state_that_covers_it(
+    stream: tuple[tuple[int, int], Calendar, Events, Anchor, Rules],
+) -> None:
+    window, calendar, events, anchor, rules = stream
+    pauses = find_pauses(events, anchor=anchor)
+    states = partition(window, calendar, events, pauses, rules=rules)
+    is_open, breaks = opening(calendar, *window), planned_breaks(calendar, *window)
+    last = int(events.t_us.max(initial=window[0]))
+    for begin, end, state in zip(
+        states.begin_us.tolist(), states.end_us.tolist(), states.state.tolist(), strict=True
+    ):
+        for instant in (begin, (begin + end) // 2, end - 1):
+            at = np.array([instant])
+            covering = (pauses.begin_us <= instant) & (instant < pauses.end_us)
+            lost = (pauses.marks & PauseMark.STOP_LOST) > 0
+            stops = covering & (pauses.kind == PauseKind.STOP)
+            waits = covering & (pauses.kind == PauseKind.WAIT)
+            if not covers(is_open, at)[0]:
+                allowed = {State.CLOSED}
+            elif covers(breaks, at)[0]:
+                allowed = {State.BREAK}
+            elif not len(events) or instant >= last:
+                allowed = {State.UNKNOWN}
+            elif (stops & ~lost).any():
+                allowed = {State.STOP}
+            elif waits.any():
+                allowed = {State.WAIT}
+            elif (stops & lost).any():
+                allowed = {State.STOP, State.UNKNOWN}
+            else:
+                allowed = {State.RUN, State.UNKNOWN}
+            assert state in allowed
 
 
 @settings(max_examples=100, deadline=None)
