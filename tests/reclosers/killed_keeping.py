@@ -1,8 +1,7 @@
 """Keeps events, but ends by SIGKILL at each STRIDEth step; ``killed_keeping.py ROOT STRIDE``.
 
-A step is whatever another process or the next start could see: a file opened, named or removed, a
-folder made, a statement of the database begun, a transaction committed. After each kill it is said
-what is not as it should be, then everything is kept once more, and again it is said.
+A step is one of `killing`. After each kill it is said what is not as it should be, then everything
+is kept once more, and again it is said.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from workspace_lib.reclosers.archive import Archive, open_archive
 from workspace_lib.reclosers.history import HistoryEntry
@@ -28,7 +27,9 @@ from workspace_lib.settings import Settings, load_settings
 from workspace_lib.store.engines import Store, read
 from workspace_lib.store.migrate import open_store
 
-SEEN = {"open", "os.rename", "os.link", "os.remove", "os.mkdir"}
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from killing import Steps
+
 NOW = datetime(2026, 8, 2, 16, tzinfo=UTC)
 RECLOSER = Recloser(id="LAV-101", ced="LAV", remote=False)
 
@@ -81,26 +82,9 @@ def wrong(store: Store, archive: Archive, *, done: bool) -> Iterator[str]:
 
 def child(settings: Settings, kill_at: int) -> None:
     """Keep everything, and die at a step; the exit code is 0 where there are fewer steps."""
-    steps, armed = 0, False
-
-    def step(*_: object) -> None:
-        nonlocal steps
-        if armed:
-            steps += 1
-            if steps == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def audit(name: str, arguments: tuple[object, ...]) -> None:
-        if name in SEEN and str(arguments[0]).startswith(str(settings.outputs_dir)):
-            step()
-
-    with open_store(settings) as store:
-        sys.addaudithook(audit)
-        event.listen(store.data, "before_cursor_execute", step)
-        event.listen(store.data, "commit", step)
-        armed = True
+    steps = Steps(settings.outputs_dir, kill_at)
+    with open_store(settings) as store, steps.counted(store):
         keep_all(store, open_archive(settings))
-        armed = False
 
 
 def forked(settings: Settings, kill_at: int) -> int:

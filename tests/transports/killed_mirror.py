@@ -1,10 +1,9 @@
 """Mirrors a site again and again, each time killed at another step and then taken up again.
 
 ``killed_mirror.py ROOT SERVED POINT…`` mirrors the source ``plant`` of the site ``testsite`` into
-its fresh store. Each POINT is a share of a run's steps, 0 to 1; ``all`` stands for every step. A
-step is whatever another process or the next start could see: a file opened, named, linked or
-removed, a connection made, a statement of the database begun, a transaction committed. Prints how
-many kills were survived; ends with the first difference between archive and server.
+its fresh store. Each POINT is a share of a run's steps (see `killing`), 0 to 1; ``all`` stands for
+every step. Prints how many kills were survived; ends with the first difference between archive and
+server.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import traceback
 from datetime import date
 from pathlib import Path
 
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from workspace_lib.settings import Settings, load_settings
 from workspace_lib.store import inventory, raw
@@ -25,7 +24,8 @@ from workspace_lib.store.engines import Store, read
 from workspace_lib.store.migrate import open_store
 from workspace_lib.transports import fetching, ftp_mirror
 
-SEEN = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "socket.connect"}
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from killing import Steps
 
 
 def mirror(store: Store, settings: Settings) -> ftp_mirror.MirrorReport:
@@ -40,30 +40,10 @@ def mirror(store: Store, settings: Settings) -> ftp_mirror.MirrorReport:
 
 def mirror_until(settings: Settings, kill_at: int) -> int:
     """Mirror, but end by SIGKILL at one step; return how many steps there were."""
-    steps, armed = 0, False
-
-    def step(*_: object) -> None:
-        nonlocal steps
-        if armed:
-            steps += 1
-            if steps == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def audit(name: str, arguments: tuple[object, ...]) -> None:
-        here = name == "socket.connect" or (
-            name in SEEN and str(arguments[0]).startswith(str(settings.outputs_dir))
-        )
-        if here:
-            step()
-
-    with open_store(settings) as store:
-        sys.addaudithook(audit)
-        event.listen(store.data, "before_cursor_execute", step)
-        event.listen(store.data, "commit", step)
-        armed = True
+    steps = Steps(settings.outputs_dir, kill_at)
+    with open_store(settings) as store, steps.counted(store):
         mirror(store, settings)
-        armed = False
-    return steps
+    return steps.count
 
 
 def finish(settings: Settings, served: Path) -> int:
