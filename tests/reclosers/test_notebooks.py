@@ -65,9 +65,11 @@ def published(settings: Settings, name: str) -> Any:
 def test_a_round_over_a_territory_brings_its_events_and_the_analysis_says_what_they_were(
     demo: Settings, simulator: FleetSimulator
 ) -> None:
-    assert run(demo, "recloser_capture_lav") == 0
+    assert run(demo, "recloser_capture_lav", "--set", "commands=[HIS, EVE C]") == 0
     report = published(demo, "reclosers.capture/LAV")
     assert report["outcomes"] == {"done": 4}
+    answers = open_archive(demo).root.glob("LAV/LAV-101/answers/*.txt")
+    assert {one.stem.partition("_")[2] for one in answers} == {"HIS", "EVE-C"}
     assert published(demo, "reclosers.report_text/LAV").read_text().startswith("Reclosers, run of")
     truth = {
         name: relay.reports("C")
