@@ -95,6 +95,16 @@ def test_a_table_of_cycle_times_makes_it_sure() -> None:
     assert "cycle_estimated" not in found.kpis.flags
 
 
+def test_pieces_of_closed_hours_make_no_estimate_faster() -> None:
+    begin, end = day_span(SHIFTS, WEDNESDAY)
+    t_us = np.arange(begin, end, 60 * S)  # one a minute, also at night and in the break
+    events = make_events(np.zeros(len(t_us), np.uint8), t_us, np.full(len(t_us), np.nan))
+    found = evaluate((begin, end), events, Parameters("SU12", SHIFTS))
+    assert [cycle.us for cycle in found.cycles.values()] == [60 * S]
+    assert found.kpis.times.outside == 30 + 8 * 60 - 1
+    assert found.kpis.tp == pytest.approx(1, abs=0.002)
+
+
 def test_hours_add_up_to_their_day() -> None:
     log = simulated(MACHINES[2])
     events, jobs = read(log.content)

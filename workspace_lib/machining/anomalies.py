@@ -43,13 +43,14 @@ class Anomaly:
     count: int = 1
 
 
+# Plain numbers: operations on flags take long where a log is nothing but odd.
 _OF_MARKS: Final = (
-    (PauseMark.START_LOST, "start_lost"),
-    (PauseMark.STOP_LOST, "stop_lost"),
-    (PauseMark.REPEATED, "stop_repeated"),
-    (PauseMark.OPEN, "stop_open"),
-    (PauseMark.TOO_LONG, "wait_too_long"),
-    (PauseMark.NO_SECONDS, "wait_without_seconds"),
+    (int(PauseMark.START_LOST), "start_lost"),
+    (int(PauseMark.STOP_LOST), "stop_lost"),
+    (int(PauseMark.REPEATED), "stop_repeated"),
+    (int(PauseMark.OPEN), "stop_open"),
+    (int(PauseMark.TOO_LONG), "wait_too_long"),
+    (int(PauseMark.NO_SECONDS), "wait_without_seconds"),
 )
 
 
@@ -94,7 +95,7 @@ def _of_pauses(pauses: Pauses) -> list[Anomaly]:
     for place in np.flatnonzero(pauses.marks).tolist():
         span = (int(pauses.begin_us[place]), int(pauses.end_us[place]))
         marks = int(pauses.marks[place])
-        if marks & PauseMark.PIECES:
+        if marks & int(PauseMark.PIECES):
             is_stop = pauses.kind[place] == PauseKind.STOP
             kind = "piece_in_stop" if is_stop else "piece_in_wait"
             found.append(Anomaly(kind, *span, int(pauses.pieces[place])))

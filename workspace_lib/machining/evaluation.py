@@ -191,6 +191,8 @@ def _cycles(
     if given is not None or all(cycle.origin == "table" for cycle in found.values()):
         return found, {}
     run = states.state == State.RUN
-    running = measure(Spans(states.begin_us[run], states.end_us[run]), pieces_us)
-    estimates = estimate_cycles(keys, running)
+    # Pieces made outside of running time, at night for instance, would seem to take none.
+    made = np.flatnonzero(states.at(pieces_us) == State.RUN)
+    running = measure(Spans(states.begin_us[run], states.end_us[run]), pieces_us[made])
+    estimates = estimate_cycles([keys[place] for place in made.tolist()], running)
     return {name: find_cycle(name, parameters.cycles, estimates) for name in names}, estimates
