@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from workspace_lib import secrets, simulators
@@ -60,3 +65,50 @@ def test_secrets_are_found_once_a_simulator_is_used(settings: Settings) -> None:
     simulators.bring_secrets(settings.outputs_dir)
     simulators.bring_secrets(settings.outputs_dir)
     assert secrets.resolve("secret://OF_A_RELAY") == "made-up"
+
+
+class _Relay:
+    """A simulator that notes that it was stopped."""
+
+    stopped = False
+
+    def start(self, port: int = 0, speed: float = 1.0) -> dict[str, Any]:
+        urls = {"LAV-101": "socket://0.0.0.0:5001"}
+        return {"host": "0.0.0.0", "port": 5001, "urls": urls, "password": "made-up"}
+
+    def truth(self) -> None:
+        return None
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def _own_signals() -> Iterator[None]:
+    """What a simulator's program does to signals ends with the test."""
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(kind) for kind in kinds]
+    yield
+    for kind, handler in zip(kinds, before, strict=True):
+        signal.signal(kind, handler)
+
+
+@pytest.mark.usefixtures("_own_signals")
+def test_a_simulator_runs_until_told_and_other_machines_find_it(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relay = _Relay()
+    found: dict[str, Any] = {}
+
+    def says(endpoint: dict[str, Any]) -> str:
+        found.update(simulators.endpoint(settings, "relays"))
+        signal.raise_signal(signal.SIGTERM)
+        return f"listens on {endpoint['port']}"
+
+    simulators.run(settings, "relays", lambda: (relay, relay.start()), secret="PW", says=says)
+    here = socket.gethostname()
+    assert found == {"host": here, "port": 5001, "urls": {"LAV-101": f"socket://{here}:5001"}}
+    assert capsys.readouterr().out == "listens on 5001\n"
+    assert relay.stopped
+    with pytest.raises(ConfigError, match="make run"):
+        simulators.endpoint(settings, "relays")

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import sys
+import threading
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -53,6 +57,63 @@ def announce(
     entry = {"endpoint": endpoint, "secrets": made_up or {}, "pid": os.getpid()}
     content = json.dumps(entry, indent=2).encode()
     atomic_write(_path(settings, name), content, durable=False, private=True)
+
+
+def run(
+    settings: Settings,
+    name: str,
+    make: Callable[[], tuple[Simulator, dict[str, Any]]],
+    *,
+    secret: str,
+    says: Callable[[dict[str, Any]], str],
+) -> None:
+    """Keep a simulator running and known to the site until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    name : str
+        What it is announced as.
+    make : callable
+        Makes and starts it, and returns it with its endpoint.
+    secret : str
+        What the password in its endpoint is announced as.
+    says : callable
+        The line that is printed once it runs, made of its endpoint.
+
+    Raises
+    ------
+    ConfigError
+        If the site is marked ``production``.
+    """
+    refuse_in_production(settings)
+    told = threading.Event()
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, lambda *_: told.set())
+    simulator, endpoint = make()
+    try:
+        password = endpoint.pop("password")
+        endpoint = _from_outside(endpoint)
+        announce(settings, name, endpoint, {secret: password})
+        sys.stdout.write(f"{says(endpoint)}\n")
+        sys.stdout.flush()
+        while not told.wait(1.0):
+            pass
+    finally:
+        withdraw(settings, name)
+        simulator.stop()
+
+
+def _from_outside(endpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return an endpoint as other containers find it, where it listens on every address."""
+    host = endpoint["host"]
+    if host not in ("0.0.0.0", "::"):
+        return endpoint
+    here = socket.gethostname()
+    urls = {
+        name: url.replace(f"//{host}:", f"//{here}:")
+        for name, url in endpoint.get("urls", {}).items()
+    }
+    return {**endpoint, "host": here} | ({"urls": urls} if urls else {})
 
 
 def withdraw(settings: Settings, name: str) -> None:

@@ -6,8 +6,6 @@ It starts with some days of files and, while it runs, the loggers go on writing.
 from __future__ import annotations
 
 import argparse
-import signal
-import socket
 import sys
 import threading
 import time
@@ -247,24 +245,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="another seed, other weather")
     arguments = parser.parse_args(argv)
     settings = load_settings(arguments.site)
-    simulators.refuse_in_production(settings)
-    stop = threading.Event()
-    for name in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, name), lambda *_: stop.set())
-    simulator = simulator_of(settings, days=arguments.days, seed=arguments.seed)
-    endpoint = simulator.start(arguments.port, arguments.speed, arguments.host)
-    password = endpoint.pop("password")
-    if endpoint["host"] in ("0.0.0.0", "::"):
-        endpoint["host"] = socket.gethostname()  # where other containers find this one
-    try:
-        simulators.announce(settings, NAME, endpoint, {SECRET: password})
-        sys.stdout.write(f"rain simulator: ftp://{endpoint['host']}:{endpoint['port']}\n")
-        sys.stdout.flush()
-        while not stop.wait(1.0):
-            pass
-    finally:
-        simulators.withdraw(settings, NAME)
-        simulator.stop()
+
+    def make() -> tuple[RainSimulator, dict[str, Any]]:
+        simulator = simulator_of(settings, days=arguments.days, seed=arguments.seed)
+        return simulator, simulator.start(arguments.port, arguments.speed, arguments.host)
+
+    def says(endpoint: dict[str, Any]) -> str:
+        return f"rain simulator: ftp://{endpoint['host']}:{endpoint['port']}"
+
+    simulators.run(settings, NAME, make, secret=SECRET, says=says)
     return 0
 
 

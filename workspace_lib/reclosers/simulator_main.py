@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import argparse
 import secrets as dice_of_secrets
-import signal
-import socket
 import string
-import sys
 import threading
 import time
 import unicodedata
@@ -281,31 +278,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="another seed, other faults")
     arguments = parser.parse_args(argv)
     settings = load_settings(arguments.site)
-    simulators.refuse_in_production(settings)
-    stop = threading.Event()
-    for name in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, name), lambda *_: stop.set())
-    simulator = simulator_of(settings, seed=arguments.seed, pace=arguments.pace)
-    endpoint = simulator.start(arguments.port, arguments.speed, arguments.host)
-    password = endpoint.pop("password")
-    if endpoint["host"] in ("0.0.0.0", "::"):
-        here, endpoint["host"] = endpoint["host"], socket.gethostname()  # for other containers
-        endpoint["urls"] = {
-            name: url.replace(f"//{here}:", f"//{endpoint['host']}:")
-            for name, url in endpoint["urls"].items()
-        }
-    try:
-        simulators.announce(settings, NAME, endpoint, {SECRET: password})
-        sys.stdout.write(
-            f"recloser simulator: {len(endpoint['urls'])} relays from "
-            f"socket://{endpoint['host']}:{endpoint['port']} on\n"
-        )
-        sys.stdout.flush()
-        while not stop.wait(1.0):
-            pass
-    finally:
-        simulators.withdraw(settings, NAME)
-        simulator.stop()
+
+    def make() -> tuple[FleetSimulator, dict[str, Any]]:
+        simulator = simulator_of(settings, seed=arguments.seed, pace=arguments.pace)
+        return simulator, simulator.start(arguments.port, arguments.speed, arguments.host)
+
+    def says(endpoint: dict[str, Any]) -> str:
+        first = f"socket://{endpoint['host']}:{endpoint['port']}"
+        return f"recloser simulator: {len(endpoint['urls'])} relays from {first} on"
+
+    simulators.run(settings, NAME, make, secret=SECRET, says=says)
     return 0
 
 
