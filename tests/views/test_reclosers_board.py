@@ -14,6 +14,7 @@ import pytest
 from workspace_lib.clock import FakeClock
 from workspace_lib.errors import StoreError
 from workspace_lib.reclosers import queries
+from workspace_lib.reclosers.clock_quality import ClockLimits, ClockQuality
 from workspace_lib.reclosers.fleet_report import OUTCOMES
 from workspace_lib.reclosers.queries import RelayState
 from workspace_lib.reclosers.settings import Fleet, Recloser, load_fleet
@@ -25,6 +26,7 @@ from workspace_lib.views.board import Board, Content
 from workspace_lib.views.boards import overview, reclosers, reclosers_event, reclosers_fleet
 from workspace_lib.views.html import Html
 from workspace_lib.views.messages import MESSAGES
+from workspace_lib.views.texts import Texts
 
 Filled = Any
 Make = Callable[..., Board]
@@ -201,6 +203,19 @@ def test_clocks_are_told_with_their_sign_and_a_wrong_one_is_marked(make_board: M
     assert 'ws-level ws-attention" title="The clock is far off' in shown
     assert "−3,601" in shown
     assert 'ws-level ws-partial" title="The clock is a little off">+4.2' in shown
+
+
+def test_all_readings_of_a_clock_tell_why_it_is_wrong(make_board: Make, texts: Texts) -> None:
+    shown = markup(reclosers_fleet.relays(make_board()))
+    assert "−3,601</span><br><small>summer time or zone?</small>" in shown
+    limits = ClockLimits(good_s=1.0)
+
+    def said(drift: float | None) -> str | None:
+        clock = ClockQuality("fair", drift_s_per_day=drift)
+        return reclosers_fleet._clock_note(texts, clock, limits, 1.0)
+
+    assert said(-2.5) == "drifts by −2.5\u00a0s a day"
+    assert [said(None), said(0.1), said(40.0)] == [None, None, None]
 
 
 def test_a_relay_that_answered_long_ago_is_stale_though_it_was_read(make_board: Make) -> None:

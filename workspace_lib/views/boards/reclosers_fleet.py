@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from workspace_lib.reclosers import queries
+from workspace_lib.reclosers.clock_quality import ClockLimits, ClockQuality
 from workspace_lib.reclosers.faults import TYPES
 from workspace_lib.reclosers.fleet_report import OUTCOMES
 from workspace_lib.reclosers.queries import RelayState
@@ -124,7 +125,14 @@ def relays(board: Board) -> Content:
     if not states:
         return Content(empty(texts, texts("reclosers.none")))
     states.sort(key=lambda one: (_rank(board, one, good_s), one.ced, one.recloser))
-    rows = [_row(board, one, fleet, good_s) for one in states[:MOST_RELAYS]]
+    names = [one.recloser for one in states[:MOST_RELAYS]]
+    limits = ClockLimits(good_s=good_s, fair_s=10 * good_s)
+    with read(board.store.data) as connection:
+        clocks = queries.clock_qualities(connection, names, now, limits=limits)
+    rows = [
+        _row(board, one, fleet, good_s, _clock_note(texts, clocks[one.recloser], limits, good_s))
+        for one in states[:MOST_RELAYS]
+    ]
 
     def answered(row: Mapping[str, Any]) -> Child:
         if row["answered"] is None:
@@ -155,7 +163,23 @@ def _rank(board: Board, state: RelayState, good_s: float) -> tuple[int, int]:
     return _ORDER.index(relay_state(board, state)), ("poor", "fair", "unknown", "good").index(word)
 
 
-def _row(board: Board, state: RelayState, fleet: Fleet, good_s: float) -> dict[str, Any]:
+def _clock_note(
+    texts: Texts, clock: ClockQuality, limits: ClockLimits, good_s: float
+) -> str | None:
+    """Return what all readings of a clock tell beyond the last: an hour's error, or a drift."""
+    if clock.hour_off:
+        return texts("reclosers.clock.hour")
+    drift = clock.drift_s_per_day
+    # What is off in a week counts; a visit's own uncertainty does not.
+    if drift is None or abs(drift) * 7 < good_s or abs(drift) > limits.drift_s_per_day:
+        return None
+    sign = "+" if drift > 0 else ""
+    return texts("reclosers.clock.drift", drift=f"{sign}{texts.number(drift, 1)}")
+
+
+def _row(
+    board: Board, state: RelayState, fleet: Fleet, good_s: float, note: str | None
+) -> dict[str, Any]:
     texts = board.texts
     found = relay_state(board, state)
     outcome = texts(f"reclosers.visit.{state.outcome or 'never'}")
@@ -184,7 +208,7 @@ def _row(board: Board, state: RelayState, fleet: Fleet, good_s: float) -> dict[s
         "badge": join([badge(texts, found, outcome), why]),
         "answered": state.answered,
         "clock": state.clock_error_s,
-        "clock_said": clock,
+        "clock_said": join([clock, tag("br"), tag("small", note)]) if note else clock,
         "model": (state.model or "–").removeprefix("SEL-"),
         "events": state.events,
     }
