@@ -250,6 +250,14 @@ def test_damaged_floats_of_any_size_are_read_without_a_warning() -> None:
     assert found.samples == 1
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_float_that_damage_made_a_signalling_nan_is_read_without_a_warning() -> None:
+    data = bytearray(binary("FLOAT32", [[1, 2], [3, 4]], [1, 0]))
+    data[8:12] = b"\x01\x00\x80\x7f"
+    found = event(cfg(kind="FLOAT32", rates="1\n1200,2"), bytes(data))
+    assert np.isnan(found.values[0, 0])
+
+
 def test_bytes_after_the_last_sample_are_told_unless_they_fill_up() -> None:
     config = cfg(kind="BINARY", rates="1\n1200,1")
     data = binary("BINARY", [[1, 2]], [0])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -98,3 +101,44 @@ def test_every_real_file_is_taken_by_the_reader_of_its_format(real_data: Path) -
     for path in sorted((real_data / "recloser").rglob("*.*")):
         if (ending := path.suffix.lower()) in wanted:
             assert find_reader(path).format == wanted[ending], path.name
+
+
+_SPICES = (b"-1", b"99999999999", b"1e300", b"nan", b",", b'"', b"\r\n", b"\x1a", b"\x00", b"\xff")
+
+
+def spoiled(content: bytes, dice: random.Random) -> bytes:
+    """Cut off, or changed at a few places: bytes lost, doubled, or put in."""
+    if dice.random() < 0.2:
+        return content[: dice.randrange(len(content))]
+    found = bytearray(content)
+    for _ in range(dice.randrange(1, 5)):
+        place = dice.randrange(len(found))
+        size = dice.randrange(1, 40)
+        found[place : place + dice.choice((0, size))] = dice.choice(
+            (b"", bytes(found[place : place + size]), dice.choice(_SPICES))
+        )
+        found += b"x" * (not found)
+    return bytes(found)
+
+
+@pytest.mark.filterwarnings("error")
+def test_spoiled_real_files_are_read_or_refused_within_little_memory(
+    real_data: Path, tmp_path: Path
+) -> None:
+    dice = random.Random(7)
+    endings = (".cev", ".cfg", ".cff", ".hdr", ".txt")
+    paths = [one for one in sorted((real_data / "recloser").rglob("*.*")) if one.is_file()]
+    small = [one for one in paths if one.stat().st_size < 150_000]
+    tracemalloc.start()
+    try:
+        for path in (one for one in small if one.suffix.lower() in endings):
+            beside = [one for one in small if one.stem == path.stem and one != path]
+            for _ in range(4):
+                for one in beside:
+                    (tmp_path / one.name).write_bytes(one.read_bytes())
+                (tmp_path / path.name).write_bytes(spoiled(path.read_bytes(), dice))
+                with contextlib.suppress(FormatError):
+                    inspect(tmp_path / path.name)
+        assert tracemalloc.get_traced_memory()[1] < 300_000_000
+    finally:
+        tracemalloc.stop()

@@ -114,10 +114,10 @@ def _scaled(stored: NDArray[Any], config: Config) -> Floats:
     for first in range(0, count if width else 0, rows):
         part = np.ascontiguousarray(stored[first : first + rows]).reshape(-1)
         out = flat[first * width :][: len(part)]
-        # Turned into floats first: a product that also converts goes through a small buffer.
-        out[...] = part
         # Damaged floats may be of any size; what they become is seen, not warned of.
         with np.errstate(over="ignore", invalid="ignore"):
+            # Turned into floats first: a product that also converts goes through a small buffer.
+            out[...] = part
             out *= gains[: len(part)]
             out += offsets[: len(part)]
         if part.dtype.kind == "i" and part.min() > missing:
