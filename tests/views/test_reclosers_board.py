@@ -311,6 +311,7 @@ def test_the_last_rounds_are_told_with_what_to_look_at(make_board: Make) -> None
     shown = words(reclosers_fleet.health(make_board()))
     assert "Last round LAV" in shown
     assert "Silent: 1 · Locked: 1 · Refused: 1" in shown
+    assert "Muet : 1 · Bloqué : 1 · Refusé : 1" in words(reclosers_fleet.health(make_board("fr")))
 
 
 def test_forms_lead_to_the_web_front(make_board: Make) -> None:

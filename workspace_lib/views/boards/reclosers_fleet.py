@@ -280,14 +280,14 @@ def _round(board: Board, published: Published) -> list[Html]:
     moment = when(texts, published.as_of, board.now)
     found = " · ".join(_to_look_at(texts, report))
     trouble = tag("small", found, class_="ws-muted") if found else None
-    line = join([badge(texts, state), f" {name}, ", moment, f": {said}"])
+    line = join([badge(texts, state), f" {name}, ", moment, f" · {said}"])
     return [tag("p", line, tag("br") if trouble else None, trouble)]
 
 
 def _to_look_at(texts: Texts, report: Mapping[str, Any]) -> list[str]:
     """Return what somebody should look at after a round, each with its count."""
     said = [
-        f"{texts(f'reclosers.visit.{outcome}')}: {count}"
+        texts("reclosers.run.ended", outcome=texts(f"reclosers.visit.{outcome}"), count=count)
         for outcome in OUTCOMES
         if outcome != "done" and (count := report["outcomes"].get(outcome))
     ]
