@@ -105,7 +105,7 @@ def test_a_table_sorts_by_a_click_and_again_the_other_way(visit: Callable[..., V
     head.click()
     assert first.inner_text() == "rain_sums"
     head.click()
-    assert first.inner_text() == "rain_capture"
+    assert first.inner_text() == "recloser_analysis"
     assert table.locator("th[aria-sort=descending]").count() == 1
 
 

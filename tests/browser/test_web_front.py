@@ -145,7 +145,7 @@ def test_a_twins_table_sorts(look: Callable[..., Look], front: str) -> None:
     head.click()
     assert first.inner_text() == "rain_sums"
     head.click()
-    assert first.inner_text() == "rain_capture"
+    assert first.inner_text() == "recloser_analysis"
     seen.shot("runs-1440-dark")
     seen.check_alone()
 
@@ -179,7 +179,7 @@ def test_explore_live_leads_from_a_twin_through_the_log_in_to_the_live_board(
         page.get_by_role("link", name="Explore live").click()
         page.fill("input[name=password]", dashboards.token)
         page.get_by_role("button", name="Enter").click()
-        page.wait_for_url("**/voila/render/runs.ipynb")
+        page.wait_for_url("**/voila/render/runs.ipynb?language=en")
         page.wait_for_selector("#runs-gaps-title")
         assert page.inner_text("h1") == "Runs"
         assert page.query_selector(".ws-notice.ws-bad") is None
