@@ -13,10 +13,18 @@ import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -40,6 +48,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _reference(value: str) -> str:
+    if not secrets.is_reference(value):
+        raise ValueError("write it as secret://NAME; the secret itself stands in no file")
+    return value
+
+
+#: A secret by its name; the value is refused before anything can print it.
+SecretName = Annotated[str, AfterValidator(_reference)]
 SectionT = TypeVar("SectionT", bound=Section)
 
 

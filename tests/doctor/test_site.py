@@ -183,6 +183,25 @@ def test_a_password_that_a_wings_simulator_makes_up_is_not_missing_but_in_produc
     assert states(site.check_secrets(make_site({**wings, "production": True}))) == ["missing"]
 
 
+def test_a_wing_whose_list_can_be_read_is_ok(make_site: Make) -> None:
+    made = make_site({"wings": {"rain": {}}})
+    (made.site_dir / "gauges.yml").write_text("gauges: [{id: a, name: A, folder: a}]")
+    (finding,) = site.check_wings(made)
+    assert (finding.state, finding.message) == ("ok", "rain: 1 gauges.")
+
+
+def test_a_wing_with_a_wrong_setting_is_told_with_its_place(make_site: Make) -> None:
+    made = make_site({"wings": {"reclosers": {"commands": ["HIS C"]}}})
+    (finding,) = site.check_wings(made)
+    assert finding.state == "missing"
+    assert "wings.reclosers" in finding.message
+
+
+def test_a_wing_that_is_none_wants_attention(make_site: Make) -> None:
+    (finding,) = site.check_wings(make_site({"wings": {"reclosrs": {}}}))
+    assert (finding.state, finding.message) == ("attention", "There is no wing 'reclosrs'.")
+
+
 def test_a_source_that_answers_is_ok(make_site: Make, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     assert states(site.check_sources(make_site(source(host="127.0.0.1", port=port)))) == ["ok"]

@@ -115,6 +115,7 @@ def test_whoever_does_not_exist_is_refused_and_the_known_are_named(
         ("{id: A, ced: LAV, url: COM1, upstream: [B]}", "'B' upstream, which is not listed"),
         ("{id: A, ced: LAV, url: COM1, timezone: Mars}", "unknown time zone 'Mars'"),
         ("{id: A, ced: LAV, url: COM1, wake: ABCDE}", "wake"),
+        ("{id: A, ced: LAV, url: COM1, password: OTTER}", "password: .*secret://NAME"),
         (
             "{id: A, ced: LAV, url: COM1, report: HIS C}",
             "0.report: .*'HIS C' are no words",
@@ -128,6 +129,7 @@ def test_a_wrong_list_is_refused_with_its_place(
     with pytest.raises(ConfigError, match=message) as caught:
         load_fleet(site(f"reclosers: [{entry}]"))
     assert "reclosers.yml" in str(caught.value)
+    assert "OTTER" not in str(caught.value)
 
 
 def test_a_missing_list_says_what_to_make(site: Callable[..., Settings]) -> None:

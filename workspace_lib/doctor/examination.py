@@ -21,6 +21,7 @@ def examine(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> list[Finding]:
         *site.check_ports(settings),
         *site.check_variables(),
         *site.check_secrets(settings),
+        *site.check_wings(settings),
         *site.check_sources(settings),
         *site.check_brokers(settings),
         *machine.check_serial_ports(),

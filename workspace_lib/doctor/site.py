@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import re
 import socket
@@ -114,6 +116,25 @@ def check_secrets(settings: Settings) -> list[Finding]:
             findings.append(Finding("secrets", "missing", message, error.fix))
         else:
             findings.append(Finding("secrets", "ok", f"{place}: {reference} is set."))
+    return findings
+
+
+def check_wings(settings: Settings) -> list[Finding]:
+    """Check that the settings and lists of each wing the site has can be read."""
+    findings = []
+    for wing in sorted(settings.wings):
+        name = f"workspace_lib.{wing}.settings"
+        if importlib.util.find_spec(f"workspace_lib.{wing}") is None:
+            fix = f"Take wings.{wing} out of {settings.site_dir / 'site.yml'}."
+            findings.append(Finding("wings", "attention", f"There is no wing {wing!r}.", fix))
+            continue
+        try:
+            said = importlib.import_module(name).describe(settings)
+        except WorkspaceError as error:
+            where = f" ({error.where})" if error.where else ""
+            findings.append(Finding("wings", "missing", f"{wing}: {error.what}{where}", error.fix))
+        else:
+            findings.append(Finding("wings", "ok", f"{wing}: {said}."))
     return findings
 
 

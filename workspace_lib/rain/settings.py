@@ -317,3 +317,14 @@ def load_network(settings: Settings) -> Network:
             fix="Set wings.rain.copy_from to a source of the site, or delivery: direct.",
         )
     return network
+
+
+def describe(settings: Settings) -> str:
+    """Return in few words what the site has of this wing.
+
+    Raises
+    ------
+    ConfigError
+        If its settings or its list are wrong.
+    """
+    return f"{len(load_network(settings).gauges)} gauges"

@@ -28,7 +28,7 @@ from pydantic import Field, field_validator, model_validator
 
 from workspace_lib.errors import ConfigError, ParameterError
 from workspace_lib.reclosers.relay_commands import Command, job_command
-from workspace_lib.settings import Section, Settings
+from workspace_lib.settings import SecretName, Section, Settings
 from workspace_lib.simulators import refuse_in_production
 from workspace_lib.site_files import read_list, split_names, zone_name
 from workspace_lib.transports.ports import PortSettings, device_id
@@ -86,7 +86,7 @@ class Recloser(Section):
         description="CHWAKE: what wakes a relay that sleeps; empty: it does not.",
     )
     wake_baud: int | None = Field(None, gt=0, description="Speed at which it is woken [bit/s].")
-    password: str | None = Field(
+    password: SecretName | None = Field(
         None, description="secret://NAME of its password of level 1; empty: the wing's."
     )
     baud: int = Field(9600, gt=0, description="Speed of its line [bit/s].")
@@ -147,7 +147,7 @@ class RecloserSettings(Section):
         f"{ARCHIVE} in the site's outputs.",
     )
     company: str = Field("", description="Company, as the names of files tell it (C37.232).")
-    password: str | None = Field(
+    password: SecretName | None = Field(
         None, description="secret://NAME of the password of level 1 of relays without their own."
     )
     timezone: str | None = Field(
@@ -331,6 +331,19 @@ def load_fleet(settings: Settings) -> Fleet:
     if any(one.url.startswith(SIMULATED) for one in found.reclosers):
         refuse_in_production(settings)
     return Fleet(found.reclosers, found.gateways)
+
+
+def describe(settings: Settings) -> str:
+    """Return in few words what the site has of this wing.
+
+    Raises
+    ------
+    ConfigError
+        If its settings or its list are wrong.
+    """
+    fleet = load_fleet(settings)
+    remote = sum(one.remote for one in fleet.reclosers)
+    return f"{len(fleet.reclosers)} reclosers in {', '.join(fleet.ceds)}, {remote} to be reached"
 
 
 def zone_of(recloser: Recloser, reclosers: RecloserSettings, settings: Settings) -> ZoneInfo:
