@@ -522,6 +522,10 @@ def test_it_is_the_same_on_postgresql(
 def test_a_folder_that_is_none_is_told(hands: Hands) -> None:
     with pytest.raises(FormatError, match="no such folder"):
         import_folder(hands.store, hands.settings, hands.folder / "none", now=NOW)
+    file = hands.folder / "one.cev"
+    file.touch()
+    with pytest.raises(FormatError, match="Name the folder"):
+        import_folder(hands.store, hands.settings, file, now=NOW)
 
 
 def test_files_that_are_no_events_are_told_or_left(hands: Hands) -> None:

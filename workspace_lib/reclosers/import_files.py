@@ -98,6 +98,10 @@ def find_events(
     FormatError
         If the folder cannot be read.
     """
+    if folder.is_file():
+        raise FormatError(
+            "This is a file.", where=str(folder), fix="Name the folder that it lies in."
+        )
     if not folder.is_dir():
         raise FormatError("There is no such folder.", where=str(folder))
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path)]
