@@ -202,7 +202,7 @@ class MariaDb:
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[dict[str, Any]]:
+def mariadb_server(wait_until: Callable[..., None]) -> Iterator[dict[str, Any]]:
     """A private MariaDB server in a temporary folder; gives how root connects."""
     import pymysql
 
@@ -226,14 +226,15 @@ def mariadb_server() -> Iterator[dict[str, Any]]:
         )
     try:
         login = {"host": "127.0.0.1", "port": port, "user": "root", "autocommit": True}
-        deadline = time.monotonic() + 90
-        while True:
+
+        def answers() -> bool:
             assert process.poll() is None, (folder / "log").read_text(errors="replace")
-            assert time.monotonic() < deadline, "MariaDB does not answer"
             with suppress(pymysql.err.OperationalError):
                 pymysql.connect(**login).close()
-                break
-            time.sleep(0.05)
+                return True
+            return False
+
+        wait_until(answers, "MariaDB answers")
         yield login
     finally:
         process.terminate()
